@@ -1,0 +1,15 @@
+"""GET /api/missions/{mission_id}/log: read a mission's log, page by page."""
+
+from missions import api, service
+from missions.models import LogPage, LogQuery
+
+app = api.resolver()
+
+
+@api.operation(app, "GET", "/api/missions/<mission_id>/log")
+def get_log(mission_id: str, query: LogQuery) -> LogPage:
+    """Read the log of a mission, oldest entry first."""
+    return service.get_log(mission_id, limit=query.limit, cursor=query.cursor)
+
+
+handler = api.handler(app)

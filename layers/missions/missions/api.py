@@ -1,0 +1,186 @@
+"""The HTTP side that every function starts from: parameters in, answers and errors out (RFC 9457), logging.
+
+A function registers its one operation and is left with the call that the specification names:
+
+    app = api.resolver()
+
+    @api.operation(app, "POST", "/api/missions", status=201)
+    def create_mission(mission: MissionCreate) -> Mission:
+        ...
+
+    handler = api.handler(app)
+"""
+
+import functools
+import inspect
+import json
+from collections.abc import Callable
+from typing import Any, NoReturn, get_type_hints
+
+from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
+from aws_lambda_powertools.event_handler.exceptions import NotFoundError
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from missions.emitter import logger
+from missions.errors import InvalidRequest, MissionsError
+from missions.models import Mission, MissionId
+from missions.service import Write
+
+MAX_BODY = 256 * 1024  # bytes
+PROBLEM = "application/problem+json"
+
+
+def resolver() -> APIGatewayHttpResolver:
+    """The resolver of one function; every MissionsError becomes its problem document."""
+    app = APIGatewayHttpResolver()
+    app.exception_handler(MissionsError)(functools.partial(_problem, app))
+    app.not_found(lambda _: _problem(app, InvalidRequest(404, "no_such_route", "There is nothing at this path.")))
+    return app
+
+
+def operation(app: APIGatewayHttpResolver, method: str, rule: str, *, status: int = 200) -> Callable[..., Any]:
+    """Register a function as the operation of this route.
+
+    Its parameters are filled by their types: `mission_id` from the path, a model from the body, and one whose name is
+    `query` from the query string. It returns a model, answered with `status`, or a Response of its own.
+    """
+
+    def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        parameters = {name: kind for name, kind in get_type_hints(function).items() if name != "return"}
+
+        @functools.wraps(function)
+        def call(**path: str) -> Response[str]:
+            arguments: dict[str, Any] = {}
+            for name, model in parameters.items():
+                match name:
+                    case "mission_id":
+                        arguments[name] = _mission_id(app)
+                    case "query":
+                        arguments[name] = _validated(model, app.current_event.query_string_parameters or {}, "query")
+                    case _:
+                        arguments[name] = _validated(model, _body(app), "body")
+            answer = function(**arguments)
+            return answer if isinstance(answer, Response) else respond(status, answer)
+
+        app.route(rule, method, summary=inspect.getdoc(function))(call)
+        return function
+
+    return register
+
+
+def handler(app: APIGatewayHttpResolver) -> Callable[[dict[str, Any], Any], dict[str, Any]]:
+    """The Lambda entry point. An unexpected error is logged by the resolver and re-raised, never swallowed."""
+
+    def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
+        request = event.get("requestContext", {})
+        answer = app.resolve(event, context)
+        logger.info(
+            "Request",
+            request_id=request.get("requestId"),
+            route=request.get("routeKey"),
+            mission_id=(event.get("pathParameters") or {}).get("mission_id"),
+            status=answer["statusCode"],
+        )
+        return answer
+
+    return handle
+
+
+def write(app: APIGatewayHttpResolver) -> Write:
+    """Who writes, and the token: the caller's Idempotency-Key, kept a day, else the request's id, kept a minute."""
+    key = app.current_event.headers.get("idempotency-key")
+    if key is None:
+        return Write(token=f"request:{app.current_event.request_context.request_id}")
+    if not (0 < len(key) <= 255 and key.isascii() and key.isprintable()):
+        raise InvalidRequest(422, "invalid_idempotency_key", "Idempotency-Key takes 1 to 255 printable characters.")
+    return Write(token=f"key:{key}", token_life=24 * 3600)
+
+
+def respond(status: int, answer: BaseModel, write: Write | None = None) -> Response[str]:
+    """Answer with a model; a mission shows its version as ETag."""
+    headers: dict[str, str | list[str]] = {}
+    if isinstance(answer, Mission):
+        headers["ETag"] = f'"{answer.version}"'
+    if write and write.replayed:
+        headers["Idempotency-Replayed"] = "true"
+    return Response(status, "application/json", answer.model_dump_json(), headers)
+
+
+def _problem(app: APIGatewayHttpResolver, error: MissionsError) -> Response[str]:
+    if error.status >= 500:
+        logger.error(error.code, exc_info=error)
+    document = {
+        "type": f"urn:missions:problem:{error.code}",
+        "title": error.title,
+        "status": error.status,
+        "detail": error.detail,
+        "code": error.code,
+        "request_id": app.current_event.request_context.request_id,
+        **error.extra,
+    }
+    headers: dict[str, str | list[str]] = {"Retry-After": "1"} if error.status == 503 else {}
+    return Response(error.status, PROBLEM, json.dumps(document, ensure_ascii=False), headers)
+
+
+_MISSION_ID: TypeAdapter[str] = TypeAdapter(MissionId)
+
+
+def _mission_id(app: APIGatewayHttpResolver) -> str:
+    # The resolver matches the undecoded path; API Gateway decodes pathParameters.
+    value = (app.current_event.path_parameters or {}).get("mission_id", "")
+    try:
+        return _MISSION_ID.validate_python(value)
+    except ValidationError as error:
+        _invalid(error, "path", "/mission_id")
+
+
+def _validated(model: type[BaseModel], value: Any, place: str) -> BaseModel:
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        _invalid(error, place)
+
+
+def _invalid(error: ValidationError, place: str, prefix: str = "") -> NoReturn:
+    errors = [
+        {
+            "in": place,
+            "pointer": prefix + "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in each["loc"]),
+            "detail": each["msg"].removeprefix("Value error, "),
+        }
+        for each in error.errors(include_url=False, include_context=False, include_input=False)
+    ]
+    detail = "; ".join(f"{each['pointer'].removeprefix('/') or place}: {each['detail']}" for each in errors[:5])
+    raise InvalidRequest(422, "validation_failed", detail, errors=errors) from error
+
+
+def _body(app: APIGatewayHttpResolver) -> Any:
+    event = app.current_event
+    kind = event.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    if kind != "application/json" and not kind.endswith("+json"):
+        raise InvalidRequest(415, "unsupported_media_type", f"The body is {kind}; send application/json.")
+    try:
+        body = event.decoded_body or ""
+    except ValueError:
+        raise InvalidRequest(400, "malformed_body", "The body is not UTF-8 text; send JSON in UTF-8.") from None
+    if len(body) > MAX_BODY or len(body.encode(errors="surrogatepass")) > MAX_BODY:
+        raise InvalidRequest(413, "body_too_large", f"The body is larger than {MAX_BODY} bytes.")
+    try:
+        return json.loads(body, object_pairs_hook=_unique, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise InvalidRequest(400, "malformed_json", "The JSON is nested too deep.") from None
+    except ValueError as error:
+        raise InvalidRequest(400, "malformed_json", f"The body is not valid JSON: {error}.") from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the member '{twice}' stands twice")
+    return members
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")

@@ -1,0 +1,22 @@
+"""The one place where the environment is read: at first use, never at import."""
+
+import os
+from functools import cache
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Settings(BaseModel):
+    """What the service takes from its environment, beside boto3's own variables."""
+
+    model_config = ConfigDict(frozen=True)
+
+    redis_url: str = Field(min_length=1)
+    redis_cluster: bool = False
+    event_bus_name: str = ""
+
+
+@cache
+def settings() -> Settings:
+    """The settings; raises pydantic's ValidationError that names the variable at fault."""
+    return Settings.model_validate({name.lower(): value for name, value in os.environ.items()})

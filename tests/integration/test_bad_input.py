@@ -1,0 +1,158 @@
+"""Bad input is refused with a clear 4xx that names the field; nothing is written, nothing is emitted."""
+
+import base64
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.conftest import invoke
+
+DEEP = "[" * 100_000 + "]" * 100_000
+
+
+def mission(**members: Any) -> dict[str, Any]:
+    return {"name": "n", **members}
+
+
+@pytest.mark.parametrize(
+    ("operation", "body", "pointer"),
+    [
+        ("create_mission", {}, "/name"),
+        ("create_mission", {"name": ""}, "/name"),
+        ("create_mission", {"name": " \t"}, "/name"),
+        ("create_mission", {"name": "a\nb"}, "/name"),
+        ("create_mission", {"name": "x" * 201}, "/name"),
+        ("create_mission", {"name": 7}, "/name"),
+        ("create_mission", mission(description="x" * 4001), "/description"),
+        ("create_mission", mission(description="\0"), "/description"),
+        ("create_mission", mission(data=[]), "/data"),
+        ("create_mission", mission(data={"x": "a" * 65536}), "/data"),
+        ("create_mission", mission(data={"x": 2**63}), "/data"),
+        ("create_mission", mission(data={"x": -(2**63) - 1}), "/data"),
+        ("create_mission", mission(data={"\0": 1}), "/data"),
+        ("create_mission", mission(nmae="typo"), "/nmae"),
+        ("create_mission", mission(id=""), "/id"),
+        ("create_mission", mission(id="a b"), "/id"),
+        ("create_mission", mission(id="a/b"), "/id"),
+        ("create_mission", mission(id="{x}"), "/id"),
+        ("create_mission", mission(id="x\n"), "/id"),
+        ("create_mission", mission(id="x" * 129), "/id"),
+        ("create_mission", mission(id="stats"), "/id"),
+        ("create_mission", mission(id=".."), "/id"),
+        ("update_status", {"status": "DONE"}, "/status"),
+        ("update_status", {"status": "running"}, "/status"),
+        ("update_status", {}, "/status"),
+        ("update_status", {"status": "RUNNING", "reason": "x" * 1001}, "/reason"),
+        ("append_log_entry", {"level": "fatal", "message": "m"}, "/level"),
+        ("append_log_entry", {"level": "info"}, "/message"),
+        ("append_log_entry", {"message": ""}, "/message"),
+        ("append_log_entry", {"message": "é" * 4097}, "/message"),
+        ("append_log_entry", {"message": "m", "data": {"x": "a" * 16384}}, "/data"),
+        ("append_log_entry", {"message": "m", "timestamp": 1}, "/timestamp"),
+    ],
+)
+def test_a_field_that_is_wrong_is_named(
+    untouched: Callable[[], None], operation: str, body: Any, pointer: str
+) -> None:
+    invoke("create_mission")
+    untouched()
+    answer = invoke(operation, body=body)
+    assert answer.status == 422
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert [error["pointer"] for error in answer.body["errors"]] == [pointer]
+    assert answer.body["detail"].startswith(pointer[1:] + ": ")
+    assert answer.body["code"] == "validation_failed"
+
+
+@pytest.mark.parametrize(
+    ("raw", "status"),
+    [
+        ("", 400),
+        ("{", 400),
+        ("nonsense", 400),
+        ('{"name": "n", "name": "m"}', 400),
+        ('{"name": "n", "data": {"x": NaN}}', 400),
+        ('{"name": "n", "data": {"x": -Infinity}}', 400),
+        ('{"name": "n", "data": {"x": 1e999}}', 422),
+        ('{"name": "n", "data": {"x": ' + "9" * 5000 + "}}", 400),
+        ('{"name": "n", "data": {"x": ' + DEEP + "}}", 400),
+        ('{"name": "n", "data": {"x": ' + "[" * 70 + "]" * 70 + "}}", 422),
+        ('{"name": "\\ud800"}', 422),
+        ('{"name": "n", "data": {"x": "\\ud800"}}', 422),
+        ('{"name": "n", "data": {"\\udfff": 1}}', 422),
+        ("null", 422),
+        ('["name"]', 422),
+        (json.dumps(mission(description="x" * 300_000)), 413),
+    ],
+)
+def test_a_body_that_is_no_proper_json_is_refused(untouched: Callable[[], None], raw: str, status: int) -> None:
+    answer = invoke("create_mission", raw=raw)
+    assert (answer.status, answer.headers["content-type"]) == (status, "application/problem+json")
+
+
+def test_a_binary_body_is_refused(untouched: Callable[[], None]) -> None:
+    body = base64.b64encode(b"\xff\xfe{}").decode()
+    assert invoke("create_mission", raw=body, isBase64Encoded=True).status == 400
+    assert invoke("create_mission", raw="not base64!", isBase64Encoded=True).status == 400
+
+
+def test_a_body_in_base64_is_taken(stream: Any) -> None:
+    body = base64.b64encode(json.dumps(mission()).encode()).decode()
+    assert invoke("create_mission", raw=body, isBase64Encoded=True).status == 201
+
+
+def test_another_media_type_is_refused(untouched: Callable[[], None]) -> None:
+    answer = invoke("create_mission", headers={"content-type": "application/x-www-form-urlencoded"})
+    assert (answer.status, answer.body["code"]) == (415, "unsupported_media_type")
+
+
+@pytest.mark.parametrize(
+    ("operation", "query", "pointer"),
+    [
+        ("list_missions", {"limit": "0"}, "/limit"),
+        ("list_missions", {"limit": "201"}, "/limit"),
+        ("list_missions", {"limit": "many"}, "/limit"),
+        ("list_missions", {"status": "DONE"}, "/status"),
+        ("list_missions", {"stauts": "RUNNING"}, "/stauts"),
+        ("get_log", {"limit": "-1"}, "/limit"),
+    ],
+)
+def test_a_query_that_is_wrong_is_named(
+    untouched: Callable[[], None], operation: str, query: dict[str, str], pointer: str
+) -> None:
+    answer = invoke(operation, query=query)
+    assert answer.status == 422
+    assert [error["pointer"] for error in answer.body["errors"]] == [pointer]
+
+
+@pytest.mark.parametrize("cursor", ["nonsense", "%", "AAAA", "é", "MTcwMzAwMTIzNDU2NzAwMA", "x" * 1000])
+@pytest.mark.parametrize("operation", ["list_missions", "get_log"])
+def test_a_cursor_that_no_page_gave_is_refused(
+    untouched: Callable[[], None], operation: str, cursor: str
+) -> None:
+    answer = invoke(operation, query={"cursor": cursor})
+    assert (answer.status, answer.body["code"]) == (422, "invalid_cursor")
+
+
+@pytest.mark.parametrize("operation", ["get_mission", "get_log", "update_status", "append_log_entry"])
+def test_a_mission_that_does_not_exist_is_not_found(untouched: Callable[[], None], operation: str) -> None:
+    answer = invoke(operation, mission_id="nobody")
+    assert (answer.status, answer.body["code"]) == (404, "mission_not_found")
+
+
+@pytest.mark.parametrize("operation", ["get_mission", "get_log", "update_status", "append_log_entry"])
+@pytest.mark.parametrize("mission_id", ["a b", "a/b", "{x}", "é", "\0", "x" * 129, "health", ".."])
+def test_an_id_that_no_mission_can_have_is_refused(
+    untouched: Callable[[], None], operation: str, mission_id: str
+) -> None:
+    answer = invoke(operation, pathParameters={"mission_id": mission_id})
+    assert answer.status == 422
+    assert answer.body["errors"][0]["pointer"] == "/mission_id"
+
+
+@pytest.mark.parametrize("path", ["/api/missions/a%2Fb/status", "/api/missions/..%2Fstatus", "/api/missions/%00/status"])
+def test_an_encoded_path_reaches_no_other_mission(untouched: Callable[[], None], path: str) -> None:
+    mission_id = path.split("/")[3].replace("%2F", "/").replace("%00", "\0")
+    assert invoke("update_status", rawPath=path, pathParameters={"mission_id": mission_id}).status in (404, 422)
