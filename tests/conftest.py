@@ -24,7 +24,7 @@ EVENTS = Path(__file__).parents[1] / "events"
 def forget() -> None:
     """Make the layer read its settings and connect anew, as a fresh sandbox would."""
     emitter.set_event_stream(None)
-    for cached in (settings, store_module.store, emitter._bus):
+    for cached in (settings, store_module.store, emitter._bus_name, emitter._event_bridge):
         cached.cache_clear()
 
 

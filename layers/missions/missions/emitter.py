@@ -1,9 +1,11 @@
-"""The safe emitter (specification, "Module-Level EventStream Pattern"): publishes and never raises.
+"""The safe emitter (specification, "Module-Level EventStream Pattern"): publishes, never raises, never dawdles.
 
-What it could not publish stays in the outbox, and the relay publishes it later.
+What it did not publish stays in the outbox, and the relay publishes it within minutes.
 """
 
-from collections.abc import Sequence
+import random
+import time
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Protocol
 
@@ -12,6 +14,12 @@ from aws_lambda_powertools import Logger
 from missions.charter import Event
 from missions.settings import settings
 
+DEADLINE = 0.8  # seconds after which a request begins no further batch; with one last time-out it stays below three
+PAUSE = 10.0  # seconds, and up to twice that: after a failure requests leave their events to the relay
+BATCH = 10  # events a call, as many as EventBridge takes
+BATCH_BYTES = 1_000_000  # it takes less than this in all
+ENVELOPE_BYTES = 1_000  # an envelope is at most this much longer than its facts
+
 logger = Logger(service="missions_service")
 
 
@@ -19,48 +27,87 @@ class EventStream(Protocol):
     """Where events go: EventBridge, or whatever a test listens with."""
 
     def publish(self, events: Sequence[Event]) -> list[str | None]:
-        """Publish events; for each, None when it was accepted, else the error's code. May raise anything."""
+        """Publish one batch; for each event, None when it was accepted, else the error's code. May raise anything."""
 
 
 _event_stream: EventStream | None = None
+_paused_until = 0.0
 
 
 def set_event_stream(stream: EventStream | None) -> None:
     """Publish to this stream instead of the bus that the settings name; None goes back to the settings."""
-    global _event_stream
+    global _event_stream, _paused_until
     _event_stream = stream
-
-
-def event_stream() -> EventStream | None:
-    """The stream in use, or None: then nothing is published and nothing enters the outbox."""
-    return _event_stream or _bus()
+    _paused_until = 0.0
 
 
 @cache
-def _bus() -> EventStream | None:
+def _bus_name() -> str:
     name = settings().event_bus_name
     if not name:
         logger.warning("EVENT_BUS_NAME is not set: no events are kept or published")
-        return None
+    return name
+
+
+def has_event_stream() -> bool:
+    """Whether events go anywhere; when not, nothing is published and nothing enters the outbox."""
+    return _event_stream is not None or bool(_bus_name())
+
+
+@cache
+def _event_bridge() -> EventStream:
     from missions.eventbridge import EventBridge  # boto3 costs 200 ms, and only those who publish need it
 
-    return EventBridge(name)
+    return EventBridge(_bus_name())
+
+
+def batches(facts: Sequence[str]) -> Iterator[slice]:
+    """Cut facts, in order, into batches that EventBridge takes."""
+    first = size = 0
+    for position, text in enumerate(facts):
+        added = len(text.encode()) + ENVELOPE_BYTES
+        if position > first and (position - first == BATCH or size + added > BATCH_BYTES):
+            yield slice(first, position)
+            first, size = position, 0
+        size += added
+    if facts:
+        yield slice(first, len(facts))
 
 
 def emit(namespace: str, facts: Sequence[str]) -> list[bool]:
     """Publish the events of these facts; tells for each whether it was accepted. Never raises, logs at ERROR."""
+    started = time.monotonic()
     accepted = [False] * len(facts)
-    events: list[Event] = []
-    try:
-        stream = event_stream()
-        if stream is None:
-            return accepted
-        events = [Event.from_facts(namespace, each) for each in facts]
-        errors = stream.publish(events)
-    except Exception as error:  # boto3 can raise anything, and the change is saved: the caller must not see this
-        logger.exception("Events stay in the outbox", event_ids=[event.id for event in events], error=repr(error))
+    if started < _paused_until:
         return accepted
-    failed = {event.id: error for event, error in zip(events, errors, strict=True) if error}
+    try:
+        for part in batches(facts):
+            if time.monotonic() - started > DEADLINE:
+                logger.error("Out of time: events stay in the outbox", event_count=len(facts) - part.start)
+                break
+            if not _emit_batch(namespace, facts, part, accepted):
+                break
+    except Exception:  # the change is saved: nothing that happens here may reach its caller
+        logger.exception("Events stay in the outbox")
+    return accepted
+
+
+def _emit_batch(namespace: str, facts: Sequence[str], part: slice, accepted: list[bool]) -> bool:
+    """Publish one batch and note what was accepted; False when the stream failed and the rest should wait."""
+    events = [Event.from_facts(namespace, each) for each in facts[part]]
+    try:
+        errors = (_event_stream or _event_bridge()).publish(events)
+        accepted[part] = [error is None for error in errors]
+        failed = {event.id: error for event, error in zip(events, errors, strict=True) if error}
+    except Exception as error:  # boto3 can raise anything
+        failed = {event.id: repr(error) for event in events}
     if failed:
-        logger.error("EventBridge refused events; they stay in the outbox", event_ids=failed)
-    return [error is None for error in errors]
+        logger.error("Events were not accepted and stay in the outbox", events=failed)
+        _pause()
+    return not failed
+
+
+def _pause() -> None:
+    global _paused_until
+    # SystemRandom, since SnapStart clones the state of random: sandboxes would all come back at once
+    _paused_until = time.monotonic() + PAUSE * random.SystemRandom().uniform(1, 2)

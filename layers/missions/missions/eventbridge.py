@@ -1,59 +1,56 @@
 """Charter events to EventBridge, through PutEvents."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import boto3
 from botocore.config import Config
 
 from missions.charter import Event
+from missions.settings import settings
 
-BATCH = 10  # entries a call, as many as EventBridge takes
-BATCH_BYTES = 1_000_000  # it takes under 1 MB in all
+if TYPE_CHECKING:
+    from mypy_boto3_events.type_defs import PutEventsRequestEntryTypeDef
 
 
 class EventBridge:
-    """One event bus. One attempt and short timeouts: what fails stays in the outbox, so waiting gains nothing."""
+    """One event bus. One attempt and short timeouts: what fails stays in the outbox, so a caller need not wait."""
 
-    def __init__(self, bus: str) -> None:
+    def __init__(self, bus: str, read_timeout: float = 1) -> None:
         self._bus = bus
         self._client = boto3.client(
             "events",
+            region_name=settings().aws_region,
             config=Config(
-                connect_timeout=1, read_timeout=1, retries={"total_max_attempts": 1}, tcp_keepalive=True
+                connect_timeout=1,
+                read_timeout=read_timeout,
+                retries={"total_max_attempts": 1},
+                tcp_keepalive=True,
             ),
         )
 
-    def publish(self, events: Sequence[Event]) -> list[str | None]:
-        """Publish events in order; for each, None when EventBridge took it, else its error code."""
-        return [error for batch in _batches(self._bus, events) for error in self._put(batch)]
+    def exists(self) -> bool:
+        """Whether the bus exists: PutEvents answers success with an EventId when it does not. Raises what boto3 does."""
+        try:
+            self._client.describe_event_bus(Name=self._bus)
+        except self._client.exceptions.ResourceNotFoundException:
+            return False
+        return True
 
-    def _put(self, entries: list[dict[str, object]]) -> list[str | None]:
-        answer = self._client.put_events(Entries=entries).get("Entries", [])
+    def publish(self, events: Sequence[Event]) -> list[str | None]:
+        """Publish one batch (see emitter.batches); for each event, None when EventBridge took it, else its error."""
+        answer = self._client.put_events(Entries=[self._entry(event) for event in events]).get("Entries", [])
         # botocore reads a 200 without a body as {}: only an entry with an EventId was accepted.
-        if len(answer) != len(entries):
-            return ["NoAnswer"] * len(entries)
+        if len(answer) != len(events):
+            return ["NoAnswer"] * len(events)
         return [None if entry.get("EventId") else entry.get("ErrorCode", "NoEventId") for entry in answer]
 
-
-def _batches(bus: str, events: Sequence[Event]) -> Iterator[list[dict[str, object]]]:
-    batch: list[dict[str, object]] = []
-    size = 0
-    for event in events:
-        detail = event.model_dump_json()
-        entry_size = len(detail.encode()) + len(event.type) + len(event.source) + 14  # 14: the Time
-        if batch and (len(batch) == BATCH or size + entry_size > BATCH_BYTES):
-            yield batch
-            batch, size = [], 0
-        batch.append(
-            {
-                "Source": event.source,
-                "DetailType": event.type,
-                "Detail": detail,
-                "Time": datetime.fromtimestamp(event.timestamp, UTC),
-                "EventBusName": bus,
-            }
-        )
-        size += entry_size
-    if batch:
-        yield batch
+    def _entry(self, event: Event) -> "PutEventsRequestEntryTypeDef":
+        return {
+            "Source": event.source,
+            "DetailType": event.type,
+            "Detail": event.model_dump_json(),
+            "Time": datetime.fromtimestamp(event.timestamp, UTC),
+            "EventBusName": self._bus,
+        }

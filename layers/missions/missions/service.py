@@ -179,7 +179,7 @@ def _write(
 ) -> list[str]:
     """Run a writing script, publish what it put in the outbox, and give the rest of its reply."""
     names = Keys(write.namespace)
-    publishing = emitter.event_stream() is not None
+    publishing = emitter.has_event_stream()
     if publishing:
         store().register(write.namespace)
     print_ = compact_json([script, mission_id if script != "create" else None, *fingerprint])

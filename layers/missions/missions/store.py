@@ -55,8 +55,13 @@ class Keys:
     def outbox(self) -> str:
         return self._key("outbox")
 
+    @property
+    def dead(self) -> str:
+        return self._key("dead")
+
 
 NAMESPACES = "missions:namespaces"  # a slot of its own: the relay walks it
+WRITES = ("create", "status", "log")  # the scripts that begin with prelude.lua
 
 
 class Store:
@@ -96,8 +101,8 @@ class Store:
 def _script(name: str) -> tuple[str, str]:
     scripts = files(__package__) / "scripts"
     text = (scripts / f"{name}.lua").read_text()
-    shebang, body = text.split("\n", 1)
-    if shebang == "#!lua":  # a writing script
+    if name in WRITES:
+        shebang, body = text.split("\n", 1)
         text = f"{shebang}\n{(scripts / 'prelude.lua').read_text()}\n{body}"
     return text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 

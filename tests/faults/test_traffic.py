@@ -1,0 +1,171 @@
+"""Every fault, in the midst of traffic: nothing that was acknowledged is lost, and every event arrives.
+
+A third of the operations runs before the fault, a third under it and a third after it; `System.account` is the proof.
+"""
+
+import signal
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+import pytest
+
+from missions import store as store_module
+from missions.settings import settings
+from tests.conftest import forget
+from tests.faults.harness import KEYS, System, bus_fault, no_fault
+
+Fault = Callable[[System], AbstractContextManager[None]]
+
+
+def after(seconds: float, action: Callable[[], object]) -> threading.Timer:
+    timer = threading.Timer(seconds, action)
+    timer.start()
+    return timer
+
+
+@contextmanager
+def valkey_killed_and_restarted(system: System) -> Iterator[None]:
+    def kill() -> None:
+        system.kill()
+        time.sleep(0.3)
+        system.restart()
+
+    timer = after(0.05, kill)
+    yield
+    timer.join()
+
+
+@contextmanager
+def valkey_paused_past_the_timeout(system: System) -> Iterator[None]:
+    timers = [after(0.05, lambda: system.signal(signal.SIGSTOP)), after(3, lambda: system.signal(signal.SIGCONT))]
+    yield
+    for timer in timers:
+        timer.join()
+
+
+@contextmanager
+def connections_reset_before_the_reply(system: System) -> Iterator[None]:
+    """Every 20th answer of the server is thrown away and its connection reset: the script has run."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    answers = iter(range(1, 1_000_000))
+
+    def serve(client: socket.socket) -> None:
+        with client, socket.create_connection(("127.0.0.1", system.server.port)) as server:
+            while request := client.recv(1 << 20):
+                server.sendall(request)
+                answer = server.recv(1 << 20)
+                if next(answers) % 20 == 0 and b"EVALSHA" in request:
+                    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    return
+                client.sendall(answer)
+
+    def accept() -> None:
+        try:
+            while True:
+                client, _ = listener.accept()
+                threading.Thread(target=serve, args=(client,), daemon=True).start()
+        except OSError:
+            pass  # closed
+
+    threading.Thread(target=accept, daemon=True).start()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("REDIS_URL", f"redis://127.0.0.1:{listener.getsockname()[1]}")
+        forget()
+        yield
+    listener.close()
+    forget()
+
+
+@contextmanager
+def script_cache_flushed(system: System) -> Iterator[None]:
+    done = threading.Event()
+
+    def flush() -> None:
+        while not done.wait(0.01):
+            system.redis.script_flush()
+
+    thread = threading.Thread(target=flush)
+    thread.start()
+    yield
+    done.set()
+    thread.join()
+
+
+@contextmanager
+def out_of_memory(system: System) -> Iterator[None]:
+    system.redis.config_set("maxmemory", "1mb")
+    yield
+    system.redis.config_set("maxmemory", "0")
+
+
+@contextmanager
+def key_of_a_wrong_type(system: System) -> Iterator[None]:
+    system.redis.rename(KEYS.stats, "aside")
+    system.redis.set(KEYS.stats, "in the way")
+    yield
+    system.redis.rename("aside", KEYS.stats)
+
+
+@contextmanager
+def readonly_replica(system: System) -> Iterator[None]:
+    system.redis.replicaof("127.0.0.1", 1)  # nothing listens there; what it has it keeps
+    yield
+    system.redis.replicaof("NO", "ONE")
+
+
+@contextmanager
+def clock_set_back(system: System) -> Iterator[None]:
+    """The scripts see a clock that was set back by an hour."""
+    plain = store_module._script
+    back = "(function() local t = redis.call('TIME') return {tostring(t[1] - 3600), t[2]} end)()"
+
+    def patched(name: str) -> tuple[str, str]:
+        text = plain(name)[0].replace("redis.call('TIME')", back)
+        return text, store_module.hashlib.sha1(text.encode()).hexdigest()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store_module, "_script", patched)
+        yield
+
+
+@contextmanager
+def eventbridge_refused(system: System) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch, socket.create_server(("127.0.0.1", 0)) as closed:
+        patch.setenv("AWS_ENDPOINT_URL_EVENTBRIDGE", f"http://127.0.0.1:{closed.getsockname()[1]}")
+        closed.close()
+        forget()
+        assert settings().event_bus_name
+        yield
+    forget()
+
+
+FAULTS: dict[str, Fault] = {
+    "none": no_fault,
+    "Valkey killed and restarted": valkey_killed_and_restarted,
+    "Valkey paused past the time-out": valkey_paused_past_the_timeout,
+    "connection reset before the reply": connections_reset_before_the_reply,
+    "script cache flushed": script_cache_flushed,
+    "out of memory": out_of_memory,
+    "key of a wrong type": key_of_a_wrong_type,
+    "read-only replica": readonly_replica,
+    "clock set back an hour": clock_set_back,
+    "EventBridge refuses connections": eventbridge_refused,
+    "EventBridge hangs": bus_fault("hang"),
+    "EventBridge throttles": bus_fault("throttle"),
+    "EventBridge denies access": bus_fault("denied"),
+    "EventBridge answers 500": bus_fault("error"),
+    "EventBridge fails in part": bus_fault("partial"),
+    "EventBridge answers an empty 200": bus_fault("empty"),
+    "EventBridge resets connections": bus_fault("reset"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_nothing_acknowledged_is_lost(system: System, operations: int, fault: str) -> None:
+    figures = system.run(operations, FAULTS[fault])
+    assert figures.operations == operations // 3 * 3 + operations % 3
+    assert figures.acknowledged > operations / 5
