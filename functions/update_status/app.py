@@ -7,7 +7,7 @@ app = api.resolver()
 
 
 @api.operation(app, "POST", "/api/missions/<mission_id>/status")
-def update_status(mission_id: str, update: StatusUpdate) -> Mission:
+def update_status(mission_id: str, update: StatusUpdate) -> api.Response[Mission]:
     """Change the status of a mission."""
     write = api.write(app)
     mission = service.update_status(mission_id, update.status, write, reason=update.reason)

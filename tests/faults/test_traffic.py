@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 import pytest
-
 from missions import store as store_module
 from missions.settings import settings
+
 from tests.conftest import forget
 from tests.faults.harness import KEYS, System, bus_fault, no_fault
 

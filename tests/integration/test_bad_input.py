@@ -53,9 +53,7 @@ def mission(**members: Any) -> dict[str, Any]:
         ("append_log_entry", {"message": "m", "timestamp": 1}, "/timestamp"),
     ],
 )
-def test_a_field_that_is_wrong_is_named(
-    untouched: Callable[[], None], operation: str, body: Any, pointer: str
-) -> None:
+def test_a_field_that_is_wrong_is_named(untouched: Callable[[], None], operation: str, body: Any, pointer: str) -> None:
     invoke("create_mission")
     untouched()
     answer = invoke(operation, body=body)
@@ -129,9 +127,7 @@ def test_a_query_that_is_wrong_is_named(
 
 @pytest.mark.parametrize("cursor", ["nonsense", "%", "AAAA", "é", "MTcwMzAwMTIzNDU2NzAwMA", "x" * 1000])
 @pytest.mark.parametrize("operation", ["list_missions", "get_log"])
-def test_a_cursor_that_no_page_gave_is_refused(
-    untouched: Callable[[], None], operation: str, cursor: str
-) -> None:
+def test_a_cursor_that_no_page_gave_is_refused(untouched: Callable[[], None], operation: str, cursor: str) -> None:
     answer = invoke(operation, query={"cursor": cursor})
     assert (answer.status, answer.body["code"]) == (422, "invalid_cursor")
 
@@ -152,7 +148,9 @@ def test_an_id_that_no_mission_can_have_is_refused(
     assert answer.body["errors"][0]["pointer"] == "/mission_id"
 
 
-@pytest.mark.parametrize("path", ["/api/missions/a%2Fb/status", "/api/missions/..%2Fstatus", "/api/missions/%00/status"])
+@pytest.mark.parametrize(
+    "path", ["/api/missions/a%2Fb/status", "/api/missions/..%2Fstatus", "/api/missions/%00/status"]
+)
 def test_an_encoded_path_reaches_no_other_mission(untouched: Callable[[], None], path: str) -> None:
     mission_id = path.split("/")[3].replace("%2F", "/").replace("%00", "\0")
     assert invoke("update_status", rawPath=path, pathParameters={"mission_id": mission_id}).status in (404, 422)

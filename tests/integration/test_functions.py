@@ -2,8 +2,8 @@
 
 import pytest
 import redis
-
 from missions.store import Keys
+
 from tests.conftest import Answer, Listener, invoke
 
 OPERATIONS = [
@@ -85,7 +85,14 @@ def test_a_reason_is_shown_logged_and_published(stream: Listener) -> None:
 
 
 def test_data_come_back_as_they_were_sent(stream: Listener) -> None:
-    data = {"empty": [], "none": {}, "big": 2**63 - 1, "exact": 0.1, "text": 'é "quoted" \\ \u2028 👩‍💻', "deep": [[[{}]]]}
+    data = {
+        "empty": [],
+        "none": {},
+        "big": 2**63 - 1,
+        "exact": 0.1,
+        "text": 'é "quoted" \\ \u2028 👩‍💻',
+        "deep": [[[{}]]],
+    }
     created = invoke("create_mission", body={"name": "n", "data": data})
     assert created.body["data"] == invoke("get_mission", mission_id=created.body["id"]).body["data"] == data
 

@@ -3,9 +3,9 @@
 from uuid import UUID
 
 import pytest
-
 from missions import service
 from missions.models import MissionCreate, MissionLogEntry, MissionStatus
+
 from tests.conftest import Listener
 
 

@@ -3,9 +3,9 @@
 import json
 
 import pytest
-
 from missions import charter
 from missions.charter import PAYLOADS, Event, EventType
+
 from tests.conftest import sample
 
 KEYS = {

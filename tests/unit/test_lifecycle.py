@@ -3,7 +3,6 @@
 from itertools import product
 
 import pytest
-
 from missions import lifecycle
 from missions.models import MissionStatus as S
 

@@ -15,16 +15,19 @@ import functools
 import inspect
 import json
 from collections.abc import Callable
-from typing import Any, NoReturn, get_type_hints
+from typing import Any, NoReturn, TypeVar, get_type_hints
 
-from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
-from aws_lambda_powertools.event_handler.exceptions import NotFoundError
+from aws_lambda_powertools.event_handler import APIGatewayHttpResolver
+from aws_lambda_powertools.event_handler import Response as Response
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from missions.emitter import logger
 from missions.errors import InvalidRequest, MissionsError
 from missions.models import Mission, MissionId
 from missions.service import Write
+from missions.settings import settings
+
+Model = TypeVar("Model", bound=BaseModel)
 
 MAX_BODY = 256 * 1024  # bytes
 PROBLEM = "application/problem+json"
@@ -49,7 +52,7 @@ def operation(app: APIGatewayHttpResolver, method: str, rule: str, *, status: in
         parameters = {name: kind for name, kind in get_type_hints(function).items() if name != "return"}
 
         @functools.wraps(function)
-        def call(**path: str) -> Response[str]:
+        def call(**path: str) -> Response[Any]:
             arguments: dict[str, Any] = {}
             for name, model in parameters.items():
                 match name:
@@ -90,20 +93,24 @@ def write(app: APIGatewayHttpResolver) -> Write:
     """Who writes, and the token: the caller's Idempotency-Key, kept a day, else the request's id, kept a minute."""
     key = app.current_event.headers.get("idempotency-key")
     if key is None:
-        return Write(token=f"request:{app.current_event.request_context.request_id}")
+        # API Gateway may invoke twice for one request, but sam local gives all requests one id.
+        local = settings().aws_sam_local
+        request_id = app.lambda_context.aws_request_id if local else app.current_event.request_context.request_id
+        return Write(token=f"request:{request_id}")
     if not (0 < len(key) <= 255 and key.isascii() and key.isprintable()):
         raise InvalidRequest(422, "invalid_idempotency_key", "Idempotency-Key takes 1 to 255 printable characters.")
     return Write(token=f"key:{key}", token_life=24 * 3600)
 
 
-def respond(status: int, answer: BaseModel, write: Write | None = None) -> Response[str]:
+def respond(status: int, answer: Model, write: Write | None = None) -> Response[Model]:
     """Answer with a model; a mission shows its version as ETag."""
     headers: dict[str, str | list[str]] = {}
     if isinstance(answer, Mission):
         headers["ETag"] = f'"{answer.version}"'
     if write and write.replayed:
         headers["Idempotency-Replayed"] = "true"
-    return Response(status, "application/json", answer.model_dump_json(), headers)
+    body: Any = answer.model_dump_json()
+    return Response(status, "application/json", body, headers)
 
 
 def _problem(app: APIGatewayHttpResolver, error: MissionsError) -> Response[str]:

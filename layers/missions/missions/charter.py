@@ -1,7 +1,7 @@
 """The Charter v1.0 envelope and the three mission events (specification, "Event Types").
 
 An event begins as facts: JSON text that the store's script completes with a sequence and a timestamp and puts into the
-outbox. From these alone `Event.from_facts` builds the envelope, for the request that wrote them and for the relay alike.
+outbox. From these alone `Event.from_facts` builds the envelope, for the request that wrote them and for the relay.
 """
 
 import json

@@ -31,7 +31,7 @@ class EventBridge:
         )
 
     def exists(self) -> bool:
-        """Whether the bus exists: PutEvents answers success with an EventId when it does not. Raises what boto3 does."""
+        """Whether the bus exists: PutEvents answers success when it does not. Raises what boto3 does."""
         try:
             self._client.describe_event_bus(Name=self._bus)
         except self._client.exceptions.ResourceNotFoundException:

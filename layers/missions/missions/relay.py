@@ -69,7 +69,7 @@ def survey(namespaces: Sequence[str]) -> Report:
     """Count what is waiting and what is dead. Raises StoreUnavailable."""
     report = Report()
     for namespace in namespaces:
-        waiting, oldest, dead = _read(namespace, "0-0", 0, 0)
+        waiting, oldest, dead, *_ = _read(namespace, "0-0", 1, 0)
         report.waiting += waiting
         report.oldest = max(report.oldest, oldest)
         report.dead += dead

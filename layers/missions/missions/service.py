@@ -13,7 +13,15 @@ from typing import Any
 from uuid import uuid4
 
 from missions import charter, emitter, lifecycle
-from missions.errors import InvalidRequest, KeyReused, MissionExists, MissionNotFound, StaleVersion, StoreUnavailable, TransitionRefused
+from missions.errors import (
+    InvalidRequest,
+    KeyReused,
+    MissionExists,
+    MissionNotFound,
+    StaleVersion,
+    StoreUnavailable,
+    TransitionRefused,
+)
 from missions.models import (
     LogEntry,
     LogLevel,

@@ -14,6 +14,7 @@ class Settings(BaseModel):
     redis_url: str = Field(min_length=1)
     redis_cluster: bool = False
     event_bus_name: str = ""
+    aws_sam_local: bool = False  # sam local sets it
     aws_region: str | None = None  # boto3 itself reads only AWS_DEFAULT_REGION; Lambda sets both
 
 

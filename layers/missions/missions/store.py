@@ -22,6 +22,7 @@ from missions.settings import settings
 
 TIMEOUT = 1.0  # seconds, to connect and for each answer; with one retry a stalled server is told within three
 
+
 @dataclass(frozen=True)
 class Keys:
     """Every key name of one namespace."""

@@ -1,0 +1,62 @@
+# Two commands do everything: make run, make test.
+
+PYTHON ?= python3
+BIN := .venv/bin
+LOCK := local/requirements.txt
+INSTALLED := .venv/.installed
+TEMPLATE_ARCHITECTURE := $(if $(filter arm64 aarch64,$(shell uname -m)),arm64,x86_64)
+export PYTHONPATH := .:layers/missions
+export SAM_CLI_TELEMETRY := 0
+
+.DEFAULT_GOAL := help
+.PHONY: help install run demo test test-e2e lint format build sam-local lock clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(INSTALLED) ## Make .venv from the pinned requirements
+
+$(INSTALLED): $(LOCK)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Missions needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) --version 2>&1). Try make PYTHON=python3.13"; exit 1; }
+	@echo "Installing into .venv, with $$($(PYTHON) --version): a minute or two, once"
+	@$(PYTHON) -m venv --clear .venv
+	@$(BIN)/pip install --quiet --disable-pip-version-check --requirement $(LOCK)
+	@touch $@
+
+run: $(INSTALLED) ## Run the whole stack on this machine (PORT, EVENTS_PORT, REDIS_PORT)
+	@$(BIN)/python -m local.run
+
+demo: $(INSTALLED) ## Drive one mission through its life against the running stack
+	@$(BIN)/python -m local.demo
+
+test: $(INSTALLED) ## Run every test but the long ones
+	@$(BIN)/pytest
+
+test-e2e: $(INSTALLED) ## Run the end-to-end tests against BASE_URL, such as make sam-local's
+	@$(BIN)/pytest tests/e2e --base-url $(or $(BASE_URL),http://127.0.0.1:$(or $(PORT),3000))
+
+lint: $(INSTALLED) ## Check style, types and the template
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy layers/missions/missions local
+	@$(BIN)/sam validate --lint
+
+format: $(INSTALLED) ## Put the code into its style
+	@$(BIN)/ruff check --fix-only --quiet .
+	@$(BIN)/ruff format .
+
+build: $(INSTALLED) ## Build the functions and the layer as they are deployed (needs python3.13)
+	@$(BIN)/sam build --parameter-overrides Architecture=$(TEMPLATE_ARCHITECTURE)
+
+sam-local: $(INSTALLED) ## Run the functions under sam local, with a container engine such as Docker
+	@$(BIN)/python -m local.sam
+
+lock: ## Pin what pyproject.toml and the layer ask for
+	@$(PYTHON) -m venv .venv/lock
+	@.venv/lock/bin/pip install --quiet uv
+	@.venv/lock/bin/uv pip compile --quiet --universal --upgrade --python-version 3.11 --no-header --no-annotate \
+	  --group dev layers/missions/requirements.txt --output-file $(LOCK)
+
+clean: ## Remove what the targets made, .local/ with its missions too
+	@rm -rf .venv .local .aws-sam .pytest_cache .mypy_cache .ruff_cache .hypothesis

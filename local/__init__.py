@@ -1,0 +1,1 @@
+"""Missions on one machine, without containers and without an account."""

@@ -1,0 +1,96 @@
+"""make sam-local: the functions as Lambda runs them, in containers, with a store and a bus on this machine."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from contextlib import ExitStack
+from ipaddress import ip_network
+from pathlib import Path
+
+from local.run import console, stop_on_signals, wait_until_ready
+from local.stack import BUS, REGION, PortTaken, eventbridge, new_password, port, valkey
+
+SAM = Path(sys.executable).with_name("sam")
+HOST = "host.docker.internal"  # this machine, as a container sees it
+
+
+def docker(*command: str) -> str:
+    """Run the docker client. Raises SystemExit with advice when there is no engine."""
+    try:
+        return subprocess.run(["docker", *command], check=True, capture_output=True, text=True).stdout.strip()
+    except FileNotFoundError:
+        raise SystemExit("sam local needs a container engine and its client: install Docker and start it.") from None
+    except subprocess.CalledProcessError as error:
+        raise SystemExit(
+            f"The container engine does not answer; start Docker. It said: {error.stderr.strip()}"
+        ) from None
+
+
+def bridge() -> str:
+    """This machine's address on the engine's default network, which only containers reach."""
+    (config, *_) = json.loads(docker("network", "inspect", "bridge"))[0]["IPAM"]["Config"]
+    return str(config.get("Gateway") or next(ip_network(config["Subnet"]).hosts()))
+
+
+def main() -> int:
+    """Build, start everything, and serve until Ctrl-C or SIGTERM."""
+    stop_on_signals()
+    architecture = "arm64" if os.uname().machine in ("arm64", "aarch64") else "x86_64"
+    # Docker Desktop forwards host.docker.internal to the loopback interface; on Linux it is the bridge's own address.
+    linux = sys.platform == "linux"
+    docker("version")
+    gateway = bridge() if linux else ""
+    try:
+        api, events, redis = port("PORT", 3000), port("EVENTS_PORT", 5000), port("REDIS_PORT", 6399)
+    except PortTaken as error:
+        console.print(f"[red]{error}[/]")
+        return 1
+    password = new_password()
+    variables = {
+        "REDIS_URL": f"redis://:{password}@{HOST}:{redis}",
+        "EVENT_BUS_NAME": BUS,
+        "AWS_ENDPOINT_URL_EVENTBRIDGE": f"http://{HOST}:{events}",
+    }
+    console.print("Building the functions and the layer ...")
+    subprocess.run([SAM, "build", "--parameter-overrides", f"Architecture={architecture}"], check=True)
+    with ExitStack() as parts, tempfile.TemporaryDirectory() as scratch:
+        parts.enter_context(valkey(Path(".local/valkey"), redis, gateway, password))
+        parts.enter_context(eventbridge(events, gateway))
+        file = Path(scratch) / "variables.json"
+        file.write_text(json.dumps({"Parameters": variables}))
+        environment = os.environ | {
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_ACCESS_KEY_ID": "local",
+            "AWS_SECRET_ACCESS_KEY": "local",
+        }
+        command = [str(SAM), "local", "start-api", "--port", str(api), "--warm-containers", "EAGER"]
+        command += ["--env-vars", str(file), "--parameter-overrides", f"Architecture={architecture}"]
+        if linux:
+            command += ["--add-host", f"{HOST}:{gateway}"]
+        if docker("images", "-q", "public.ecr.aws/lambda/python:3.13"):
+            command += ["--skip-pull-image"]  # no registry is needed once the image is here
+        server = subprocess.Popen(command, env=environment, start_new_session=True)
+        try:
+            wait_until_ready(f"http://127.0.0.1:{api}", 300, lambda: server.poll() is None)
+            console.print(f"""
+[bold green]Missions is ready[/] under sam local at [bold]http://127.0.0.1:{api}[/]. In another shell:
+
+  make demo        one mission through its whole life
+  make test-e2e    the end-to-end tests
+
+Ctrl-C stops everything.
+""")
+            server.wait()
+        except KeyboardInterrupt:
+            console.print("\nStopping the containers ...")
+        finally:
+            server.send_signal(signal.SIGINT)  # sam removes its containers
+            server.wait()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,145 @@
+"""A mission's life over HTTP, and its events from the bus."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from uuid import UUID, uuid4
+
+import pytest
+from missions.charter import PAYLOADS
+
+from tests.conftest import sample
+from tests.e2e.conftest import Client, Tap
+
+MISSIONS = "/api/missions"
+
+
+def create(api: Client, **members: object) -> str:
+    answer = api("POST", MISSIONS, {"name": "end to end", **members})
+    assert answer.status_code == 201, answer.text
+    return str(answer.json()["id"])
+
+
+def test_the_stack_is_healthy(api: Client) -> None:
+    answer = api("GET", f"{MISSIONS}/health")
+    assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+
+
+def test_a_mission_lives_from_pending_to_completed_and_its_events_arrive(api: Client, tap: Tap) -> None:
+    created = api("POST", MISSIONS, {"name": "Deploy v2.0", "description": "to production", "data": {"n": [1, {}]}})
+    assert created.status_code == 201
+    mission = created.json()
+    own = f"{MISSIONS}/{mission['id']}"
+    running = api("POST", f"{own}/status", {"status": "RUNNING"})
+    entry = api("POST", f"{own}/log", {"level": "warning", "message": "halfway", "data": {"step": 1}})
+    completed = api("POST", f"{own}/status", {"status": "COMPLETED", "reason": "all green"})
+    assert [running.status_code, entry.status_code, completed.status_code] == [200, 201, 200]
+    assert api("GET", own).json() == completed.json()
+    log = api("GET", f"{own}/log").json()
+    assert log["mission_id"] == mission["id"]
+    assert [each["message"] for each in log["log"]] == [
+        "Mission created",
+        "Mission status changed",
+        "halfway",
+        "Mission status changed",
+    ]
+
+    events = tap.of_mission(mission["id"], 7)
+    assert [(event["detail-type"], event["detail"]["target"]) for event in events] == [
+        ("mission.log_appended", f"mission_{mission['id']}"),
+        ("mission.created", None),
+        ("mission.log_appended", f"mission_{mission['id']}"),
+        ("mission.status_changed", f"mission_{mission['id']}"),
+        ("mission.log_appended", f"mission_{mission['id']}"),
+        ("mission.log_appended", f"mission_{mission['id']}"),
+        ("mission.status_changed", f"mission_{mission['id']}"),
+    ]
+    for sequence, event in enumerate(events, start=1):
+        assert sample(event["detail-type"]).keys() - event.keys() <= {"account"}  # which moto leaves out
+        detail = event["detail"]
+        assert list(detail) == ["id", "type", "source", "target", "timestamp", "payload", "meta"]
+        assert UUID(detail["id"])
+        assert event["source"] == detail["source"] == "missions_service"
+        assert event["detail-type"] == detail["type"]
+        assert list(detail["payload"]) == list(PAYLOADS[detail["type"]].model_fields)
+        assert detail["meta"]["sequence"] == sequence
+    assert events[1]["detail"]["payload"] == {
+        "mission_id": mission["id"],
+        "name": "Deploy v2.0",
+        "description": "to production",
+        "status": "PENDING",
+        "created_at": mission["created_at"],
+    }
+    assert events[6]["detail"]["payload"] == {
+        "mission_id": mission["id"],
+        "old_status": "RUNNING",
+        "new_status": "COMPLETED",
+        "changed_at": completed.json()["updated_at"],
+    }
+    assert events[6]["detail"]["meta"]["reason"] == "all green"
+
+
+def test_one_of_many_wins_a_transition(api: Client, tap: Tap) -> None:
+    mission_id = create(api)
+    own = f"{MISSIONS}/{mission_id}/status"
+    api("POST", own, {"status": "RUNNING"})
+    ends = ["COMPLETED", "FAILED"] * 4
+    with ThreadPoolExecutor(8) as clients:
+        answers = list(clients.map(lambda status: api("POST", own, {"status": status}), ends))
+    winner = api("GET", f"{MISSIONS}/{mission_id}").json()
+    assert {answer.status_code for answer in answers} == {200, 409}
+    assert all(answer.json() == winner for answer in answers if answer.status_code == 200)
+    changes = [e["detail"]["payload"] for e in tap.of_mission(mission_id, 6) if e["detail-type"].endswith("changed")]
+    assert [change["new_status"] for change in changes] == ["RUNNING", winner["status"]]
+
+
+def test_missions_and_logs_are_read_page_by_page(api: Client) -> None:
+    ids = [create(api) for _ in range(5)]
+    first = api("GET", f"{MISSIONS}?limit=2&status=PENDING").json()
+    second = api("GET", f"{MISSIONS}?limit=2&status=PENDING&cursor={first['next_cursor']}").json()
+    assert [mission["id"] for mission in first["missions"] + second["missions"]] == ids[:0:-1]
+    log = api("GET", f"{MISSIONS}/{ids[0]}/log?limit=1").json()
+    assert [entry["message"] for entry in log["log"]] == ["Mission created"]
+    assert log["next_cursor"] is None
+
+
+def test_statistics_follow_every_change(api: Client) -> None:
+    before = api("GET", f"{MISSIONS}/stats/overview").json()["stats"]
+    mission_id = create(api)
+    api("POST", f"{MISSIONS}/{mission_id}/status", {"status": "CANCELLED"})
+    after = api("GET", f"{MISSIONS}/stats/overview").json()["stats"]
+    assert after["total"] == before["total"] + 1
+    assert after["by_status"]["CANCELLED"] == before["by_status"]["CANCELLED"] + 1
+
+
+def test_creating_an_id_again_is_answered_with_the_mission(api: Client) -> None:
+    mission_id = f"again-{uuid4()}"
+    create(api, id=mission_id)
+    assert api("POST", MISSIONS, {"name": "end to end", "id": mission_id}).status_code == 200
+    assert api("POST", MISSIONS, {"name": "another", "id": mission_id}).status_code == 409
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("POST", MISSIONS, {"name": ""}, 422),
+        ("POST", MISSIONS, {"name": "n", "id": "health"}, 422),
+        ("GET", f"{MISSIONS}/nobody", None, 404),
+        ("GET", f"{MISSIONS}/nobody/log", None, 404),
+        ("POST", f"{MISSIONS}/nobody/log", {"message": "m"}, 404),
+        ("POST", f"{MISSIONS}/nobody/status", {"status": "RUNNING"}, 404),
+        ("POST", f"{MISSIONS}/nobody/status", {"status": "DONE"}, 422),
+        ("GET", f"{MISSIONS}?limit=0", None, 422),
+        ("GET", f"{MISSIONS}?cursor=nonsense", None, 422),
+    ],
+)
+def test_bad_input_is_refused_with_a_problem(api: Client, method: str, path: str, body: object, status: int) -> None:
+    answer = api(method, path, body)
+    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
+    problem = json.loads(answer.text)
+    assert problem["status"] == status
+    assert problem["detail"]
+    assert problem["code"]
+
+
+def test_an_id_with_an_encoded_slash_reaches_no_mission(api: Client) -> None:
+    assert 400 <= api("GET", f"{MISSIONS}/a%2Fb").status_code < 500
