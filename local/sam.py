@@ -29,6 +29,11 @@ def docker(*command: str) -> str:
         ) from None
 
 
+def containers() -> set[str]:
+    """The containers of sam local that are running."""
+    return set(docker("ps", "--quiet", "--filter", "label=sam.cli.container.type=lambda").split())
+
+
 def bridge() -> str:
     """This machine's address on the engine's default network, which only containers reach."""
     (config, *_) = json.loads(docker("network", "inspect", "bridge"))[0]["IPAM"]["Config"]
@@ -72,6 +77,7 @@ def main() -> int:
             command += ["--add-host", f"{HOST}:{gateway}"]
         if docker("images", "-q", "public.ecr.aws/lambda/python:3.13"):
             command += ["--skip-pull-image"]  # no registry is needed once the image is here
+        before = containers()
         server = subprocess.Popen(command, env=environment, start_new_session=True)
         try:
             wait_until_ready(f"http://127.0.0.1:{api}", 300, lambda: server.poll() is None)
@@ -87,8 +93,11 @@ Ctrl-C stops everything.
         except KeyboardInterrupt:
             console.print("\nStopping the containers ...")
         finally:
-            server.send_signal(signal.SIGINT)  # sam removes its containers
+            server.send_signal(signal.SIGINT)  # sam removes its containers ...
             server.wait()
+            left = containers() - before  # ... but loses sight of one when two requests start a function at once
+            if left:
+                docker("rm", "--force", *left)
     return 0
 
 

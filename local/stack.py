@@ -37,7 +37,7 @@ def port(variable: str, default: int) -> int:
             return int(server.getsockname()[1])
     except OSError as error:
         raise PortTaken(
-            f"Port {chosen} cannot be used ({error.strerror}). Set {variable} to a free one, as {variable}={chosen + 1}."
+            f"Port {chosen} cannot be used ({error.strerror}). Set {variable} to a free port: {variable}={chosen + 1}"
         ) from None
 
 
@@ -54,9 +54,14 @@ def aws(service: str, endpoint: str) -> Any:
 
 @contextmanager
 def valkey(data: Path, port: int, also: str = "", password: str = "") -> Iterator[ValkeyServer]:
-    """A Valkey server that keeps every write in this folder; on the loopback interface, and on the address `also`."""
+    """A Valkey server that keeps every write in this folder; on the loopback interface and the address `also`."""
     data.mkdir(parents=True, exist_ok=True)
-    config = {"appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction", "bind": f"127.0.0.1 {also}"}
+    config = {
+        "appendonly": "yes",
+        "appendfsync": "always",
+        "maxmemory-policy": "noeviction",
+        "bind": f"127.0.0.1 {also}",
+    }
     with ValkeyServer(port=port, data_dir=data, config=config, persist=True) as server:
         if password:  # protected mode has kept other hosts out until here
             redis.Redis(port=port).config_set("requirepass", password)
