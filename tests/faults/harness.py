@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 import redis
 from missions import emitter, relay, service
 from missions.charter import Event
@@ -115,7 +116,9 @@ class System:
     def drain(self) -> relay.Report:
         """What the relay does, with no wait for young entries."""
         report = relay.Report()
-        relay.drain(EventBridge("missions", read_timeout=5), ["default"], report, min_age=0)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(relay, "MIN_AGE", 0)
+            relay.drain(EventBridge("missions", read_timeout=5), ["default"], report)
         return report
 
     def account(self) -> None:

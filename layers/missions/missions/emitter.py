@@ -97,8 +97,8 @@ def _emit_batch(namespace: str, facts: Sequence[str], part: slice, accepted: lis
     events = [Event.from_facts(namespace, each) for each in facts[part]]
     try:
         errors = (_event_stream or _event_bridge()).publish(events)
-        accepted[part] = [error is None for error in errors]
         failed = {event.id: error for event, error in zip(events, errors, strict=True) if error}
+        accepted[part] = [event.id not in failed for event in events]
     except Exception as error:  # boto3 can raise anything
         failed = {event.id: repr(error) for event in events}
     if failed:

@@ -7,7 +7,7 @@ aside as a dead letter; everything else stays where it is and is tried again in 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from botocore.exceptions import ClientError, ParamValidationError
 from pydantic import BaseModel, ConfigDict, Field
@@ -33,7 +33,7 @@ class RelayRequest(BaseModel):
     action: Literal["publish", "list", "redeliver"] = "publish"
     namespace: str | None = None  # None: every namespace
     limit: int = Field(50, ge=1, le=1000)  # events listed of each kind
-    entry_ids: list[str] = []  # dead letters to send again; none named: all
+    entry_ids: list[Annotated[str, Field(pattern=r"^\d+-\d+$")]] = []  # dead letters to send again; none named: all
 
 
 class Entry(NamedTuple):
@@ -69,7 +69,7 @@ def survey(namespaces: Sequence[str]) -> Report:
     """Count what is waiting and what is dead. Raises StoreUnavailable."""
     report = Report()
     for namespace in namespaces:
-        waiting, oldest, dead, *_ = _read(namespace, "0-0", 1, 0)
+        waiting, oldest, dead, *_ = _read(namespace, "0-0", 1)
         report.waiting += waiting
         report.oldest = max(report.oldest, oldest)
         report.dead += dead
@@ -81,7 +81,6 @@ def drain(
     namespaces: Sequence[str],
     report: Report,
     more_time: Callable[[], bool] = lambda: True,
-    min_age: int = MIN_AGE,
 ) -> None:
     """Publish what is waiting, until nothing is left or `more_time` says no. Raises StoreUnavailable."""
     after = dict.fromkeys(namespaces, "0-0")
@@ -91,7 +90,7 @@ def drain(
                 if not more_time():
                     report.ended = "the time is up"
                     return
-                page = [Entry(*entry) for entry in _read(namespace, last, PAGE, min_age)[3:]]
+                page = [Entry(*entry) for entry in _read(namespace, last, PAGE)[3:]]
                 # Where nothing of a page could be published there is no use in the next one.
                 if page and _publish(stream, namespace, page, report):
                     after[namespace] = page[-1].id
@@ -120,9 +119,9 @@ def revive(namespace: str, entry_ids: Sequence[str]) -> int:
     return int(store().script("revive", [keys.outbox, keys.dead], *entry_ids))
 
 
-def _read(namespace: str, after: str, limit: int, min_age: int) -> list[Any]:
+def _read(namespace: str, after: str, limit: int) -> list[Any]:
     keys = Keys(namespace)
-    return list(store().script("outbox", [keys.outbox, keys.dead], after, limit, min_age))
+    return list(store().script("outbox", [keys.outbox, keys.dead], after, limit, MIN_AGE))
 
 
 def _publish(stream: EventStream, namespace: str, page: Sequence[Entry], report: Report) -> int:
@@ -156,10 +155,13 @@ def _outcomes(stream: EventStream, namespace: str, entries: Sequence[Entry]) -> 
     events: list[Event] = []
     for entry in entries:
         try:
-            events.append(Event.from_facts(namespace, entry.facts))
-            good.append(entry)
+            event = Event.from_facts(namespace, entry.facts)
+            event.model_dump_json()
         except BROKEN:
             yield entry, "MalformedDetail"  # no event can be made of it, so EventBridge can never take it
+        else:
+            good.append(entry)
+            events.append(event)
     if not events:
         return
     try:

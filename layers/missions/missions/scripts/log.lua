@@ -8,14 +8,14 @@ local function reply(replayed, first, last)
   return {'appended', replayed, events, unpack(redis.call('LRANGE', KEYS[2], first, last))}
 end
 
-local version = redis.call('GETRANGE', KEYS[1], 0, 32):match('^%u+ (%d+) ')
-if not version then return {'missing'} end
-
 local answer, reused = recorded()
 if reused then return {'reused'} end
 if answer then
   return reply(1, answer:match('^(%d+) (%d+)$'))
 end
+
+local version = redis.call('GETRANGE', KEYS[1], 0, 32):match('^%u+ (%d+) ')
+if not version then return {'missing'} end
 
 local logged, last = log_end()
 redis.call('XLEN', KEYS[3])

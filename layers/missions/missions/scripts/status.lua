@@ -8,12 +8,12 @@
 -- Replies {'changed' or 'unchanged', replayed, events, state, content}; or {'missing'}, {'reused'}, {'stale', version},
 -- {'refused', status, new status}.
 
+local answer, reused = recorded()
+if reused then return {'reused'} end
+
 local mission = redis.call('GET', KEYS[1])
 if not mission then return {'missing'} end
 local state, content = mission:match('^([^\n]*\n[^\n]*)\n(.*)$')
-
-local answer, reused = recorded()
-if reused then return {'reused'} end
 if answer then
   local outcome, first = answer:match('^(%S+) (.*)$')
   return {outcome, 1, {}, first, content}
