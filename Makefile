@@ -9,7 +9,7 @@ export PYTHONPATH := .:layers/missions
 export SAM_CLI_TELEMETRY := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo test test-e2e lint format build sam-local lock clean
+.PHONY: help install run demo relay test test-faults test-e2e lint format build sam-local lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,8 +30,14 @@ run: $(INSTALLED) ## Run the whole stack on this machine (PORT, EVENTS_PORT, RED
 demo: $(INSTALLED) ## Drive one mission through its life against the running stack
 	@$(BIN)/python -m local.demo
 
+relay: $(INSTALLED) ## Invoke the running stack's relay: PAYLOAD='{"action": "list"}', publish or redeliver
+	@$(BIN)/python -m local.relay '$(or $(PAYLOAD),{"action": "list"})'
+
 test: $(INSTALLED) ## Run every test but the long ones
 	@$(BIN)/pytest
+
+test-faults: $(INSTALLED) ## Run thousands of operations under every fault and print the account (OPERATIONS)
+	@$(BIN)/pytest tests/faults --operations $(or $(OPERATIONS),3000)
 
 test-e2e: $(INSTALLED) ## Run the end-to-end tests against BASE_URL, such as make sam-local's
 	@$(BIN)/pytest tests/e2e --base-url $(or $(BASE_URL),http://127.0.0.1:$(or $(PORT),3000))

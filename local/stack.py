@@ -110,6 +110,20 @@ class _Quiet(WSGIRequestHandler):
         pass  # the gateway tells of each request
 
 
+def environment(redis_port: int, endpoint: str) -> dict[str, str]:
+    """What template.yaml sets for the functions, for this machine."""
+    return {
+        "REDIS_URL": f"redis://127.0.0.1:{redis_port}",
+        "EVENT_BUS_NAME": BUS,
+        "AWS_ENDPOINT_URL_EVENTBRIDGE": endpoint,
+        "AWS_REGION": REGION,
+        "AWS_ACCESS_KEY_ID": "local",
+        "AWS_SECRET_ACCESS_KEY": "local",
+        "POWERTOOLS_LOG_LEVEL": "WARNING",  # each request is told as one readable line instead
+        "POWERTOOLS_METRICS_DISABLED": "true",
+    }
+
+
 @dataclass
 class Stack:
     """A running stack: where its parts are."""
@@ -133,23 +147,14 @@ def stack(
     with ExitStack() as parts:
         parts.enter_context(valkey(data, redis_port))
         endpoint = parts.enter_context(eventbridge(events_port))
-        environment = {
-            "REDIS_URL": f"redis://127.0.0.1:{redis_port}",
-            "EVENT_BUS_NAME": BUS,
-            "AWS_ENDPOINT_URL_EVENTBRIDGE": endpoint,
-            "AWS_REGION": REGION,
-            "AWS_ACCESS_KEY_ID": "local",
-            "AWS_SECRET_ACCESS_KEY": "local",
-            "POWERTOOLS_LOG_LEVEL": "WARNING",  # each request is told as one readable line instead
-            "POWERTOOLS_METRICS_DISABLED": "true",
-        }
-        gateway = Gateway(environment, on_request)
+        settings = environment(redis_port, endpoint)
+        gateway = Gateway(settings, on_request)
         parts.callback(gateway.close)
         server = make_server("127.0.0.1", port, gateway, threaded=True, request_handler=_Quiet)
         parts.callback(server.server_close)
         parts.callback(server.shutdown)
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield Stack(f"http://127.0.0.1:{port}", endpoint, environment["REDIS_URL"], gateway)
+        yield Stack(f"http://127.0.0.1:{port}", endpoint, settings["REDIS_URL"], gateway)
 
 
 def new_password() -> str:

@@ -1,6 +1,7 @@
 """A system of its own for each fault."""
 
 from collections.abc import Iterator
+from dataclasses import astuple
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,11 @@ FIGURES: dict[str, Figures] = {}
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--operations", type=int, default=450, help="operations to run under each fault")
+
+
+def _fault(test: str) -> str:
+    """What the table calls a test: its parameter, or its name in words."""
+    return test.partition("[")[2].removesuffix("]") or test.removeprefix("test_").replace("_", " ")
 
 
 @pytest.fixture
@@ -41,6 +47,19 @@ def system(
     forget()
     system = System(server, bus, tmp_path)
     yield system
-    FIGURES[request.node.name] = system.figures
+    FIGURES[_fault(request.node.name)] = system.figures
     forget()
     system.server.stop()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the account of each fault as the table that the README shows."""
+    rows = [(name, figures) for name, figures in FIGURES.items() if figures.operations]
+    if not rows:
+        return
+    tell = terminalreporter.write_line
+    tell("")
+    tell("| fault | operations | acknowledged | answered 503 | lost | events | duplicates |")
+    tell("|---|---|---|---|---|---|---|")
+    for name, figures in rows:
+        tell(f"| {name} | {' | '.join(f'{figure:,}' for figure in astuple(figures))} |")

@@ -1,5 +1,7 @@
 """Traffic under a fault, and the account afterwards: what was acknowledged, and what became of it."""
 
+import itertools
+import os
 import random
 import signal
 import threading
@@ -41,6 +43,39 @@ class Figures:
     duplicates: int = 0
 
 
+Result = tuple[Any, ...]  # an outcome, and what of it must be there afterwards
+
+
+def operate(seed: int) -> Result:
+    """One random operation."""
+    chance = random.Random(seed)
+    mission_id = f"m{chance.randrange(MISSIONS)}"
+    try:
+        match chance.randrange(5):
+            case 0:
+                service.create_mission(MissionCreate(id=mission_id, name=f"mission {mission_id}"))
+                return "created", mission_id
+            case 1 | 2:
+                message = f"entry {seed}"
+                service.append_log_entry(mission_id, MissionLogEntry(message=message))
+                return "appended", mission_id, message
+            case _:
+                status = chance.choice(list(MissionStatus))
+                mission = service.update_status(mission_id, status)
+                return "changed", mission_id, mission.version, str(status)
+    except StoreUnavailable:
+        return ("unknown",)
+    except MissionsError:
+        return ("refused",)
+
+
+def work(environment: dict[str, str], first: int, done: Any) -> None:
+    """A sandbox: operations one after the other, each reported when it was acknowledged, until it is killed."""
+    os.environ.update(environment)
+    for seed in itertools.count(first):
+        done.send(operate(seed))
+
+
 @dataclass
 class System:
     """The service with a Valkey server and an EventBridge of its own, which a test may hurt."""
@@ -71,36 +106,22 @@ class System:
 
     def operate(self, seed: int) -> None:
         """One random operation; what is acknowledged is written down."""
-        chance = random.Random(seed)
-        mission_id = f"m{chance.randrange(MISSIONS)}"
-        write = service.Write()
-        try:
-            match chance.randrange(5):
-                case 0:
-                    service.create_mission(MissionCreate(id=mission_id, name=f"mission {mission_id}"), write)
-                    acknowledged = (self.missions.add, mission_id)
-                case 1 | 2:
-                    message = f"entry {seed}"
-                    service.append_log_entry(mission_id, MissionLogEntry(message=message), write)
-                    acknowledged = (lambda m: self.messages.update({m: mission_id}), message)
-                case _:
-                    status = chance.choice(list(MissionStatus))
-                    mission = service.update_status(mission_id, status, write)
-                    acknowledged = (self.versions.add, (mission_id, mission.version, str(status)))
-        except StoreUnavailable:
-            with self._lock:
-                self.figures.operations += 1
-                self.figures.unknown += 1
-            return
-        except MissionsError:
-            with self._lock:
-                self.figures.operations += 1
-            return
+        self.note(operate(seed))
+
+    def note(self, result: Result) -> None:
+        """Write down what came of an operation."""
+        outcome, *what = result
         with self._lock:
             self.figures.operations += 1
-            self.figures.acknowledged += 1
-            keep, what = acknowledged
-            keep(what)
+            self.figures.acknowledged += outcome not in ("unknown", "refused")
+            self.figures.unknown += outcome == "unknown"
+            match outcome, what:
+                case "created", [mission_id]:
+                    self.missions.add(mission_id)
+                case "changed", [mission_id, version, status]:
+                    self.versions.add((mission_id, version, status))
+                case "appended", [mission_id, message]:
+                    self.messages[message] = mission_id
 
     def run(self, operations: int, fault: Callable[["System"], AbstractContextManager[None]]) -> Figures:
         """Run the operations, the middle third of them under the fault, and account for all of them."""

@@ -1,10 +1,13 @@
 """The relay publishes what requests left: in order, fairly, once more rather than once less, and never blocked."""
 
+import contextlib
 import itertools
 import multiprocessing
 import os
+import random
 import signal
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -16,7 +19,7 @@ from missions.store import Keys
 from functions.relay_events import app as relay_events
 from local.gateway import Context
 from tests.conftest import forget, sample
-from tests.faults.harness import KEYS, System
+from tests.faults.harness import KEYS, System, work
 
 
 def leave_in_outbox(system: System, namespace: str = "default", missions: int = 1) -> list[str]:
@@ -235,6 +238,49 @@ def test_a_handler_that_is_killed_after_the_write_loses_no_event(system: System,
     assert len(system.bus.events) == 2 * copies
     assert len({event["id"] for event in system.bus.events}) == 2
     system.missions.add("killed")
+    system.account()
+
+
+def test_handlers_killed_at_random_lose_no_event(system: System, operations: int) -> None:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.faults.harness"])
+    chance = random.Random(1)
+    kills = 0
+    while system.figures.operations < operations:
+        pipes = [context.Pipe(duplex=False) for _ in range(3)]
+        workers = [
+            context.Process(target=work, args=(dict(os.environ), (kills * 3 + n) * 100_000, write))
+            for n, (_, write) in enumerate(pipes)
+        ]
+        for worker in workers:
+            worker.start()
+        for read, _ in pipes:
+            assert read.poll(30)  # it is at work
+        time.sleep(chance.uniform(0, 0.4))
+        for worker in workers:
+            worker.kill()
+        for worker, (read, write) in zip(workers, pipes, strict=True):
+            worker.join()
+            write.close()
+            with contextlib.suppress(EOFError):  # all that was reported is read; the last report may be cut
+                while True:
+                    system.note(read.recv())
+        kills += 1
+    assert kills > 1
+    system.account()
+
+
+@pytest.mark.usefixtures("at_once")
+def test_a_backlog_of_many_events_is_published_whole(system: System, operations: int) -> None:
+    """With the 5,000 operations of `make test-faults` there are 100,000 events waiting."""
+    (mission_id,) = leave_in_outbox(system)
+    for number in range(20 * operations - 2):
+        service.append_log_entry(mission_id, MissionLogEntry(message=str(number)))
+    assert system.redis.xlen(KEYS.outbox) == 20 * operations
+    report = relay_events.handler({}, Context("relay_events", timeout=900))
+    assert (report["waiting"], report["published"]) == (20 * operations, 20 * operations)
+    system.figures.operations = system.figures.acknowledged = 20 * operations - 1
+    system.missions.add(mission_id)
     system.account()
 
 

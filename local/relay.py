@@ -1,0 +1,48 @@
+"""make relay: invoke the relay of the running stack, as an operator does with `aws lambda invoke`."""
+
+import json
+import os
+import sys
+from typing import Any
+
+from botocore.exceptions import EndpointConnectionError
+from missions.errors import StoreUnavailable
+from pydantic import ValidationError
+from rich.console import Console
+
+from local.gateway import Context
+from local.stack import environment
+
+console = Console(highlight=False, soft_wrap=True)
+
+
+def invoke(payload: dict[str, Any]) -> Any:
+    """Run the function in this process, with the settings of the stack."""
+    endpoint = f"http://127.0.0.1:{os.environ.get('EVENTS_PORT', 5000)}"
+    os.environ.update(environment(int(os.environ.get("REDIS_PORT", 6399)), endpoint))
+    from functions.relay_events import app
+
+    return app.handler(payload, Context("relay_events"))
+
+
+def main(payload: str) -> int:
+    """Invoke with a payload in JSON and show the answer."""
+    try:
+        answer = invoke(json.loads(payload))
+    except json.JSONDecodeError as error:
+        console.print(
+            f'[red]The payload is not JSON: {error}.[/] For example: make relay PAYLOAD=\'{{"action": "list"}}\''
+        )
+        return 1
+    except ValidationError as error:
+        console.print(f"[red]{error}[/]", markup=True)
+        return 1
+    except (StoreUnavailable, EndpointConnectionError):
+        console.print("[red]No stack answers.[/] Start one in another shell: make run")
+        return 1
+    console.print_json(data=answer)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
