@@ -42,6 +42,7 @@ class StrictEventBridge:
     delay: float = 0.0
     events: list[dict[str, Any]] = field(default_factory=list)
     calls: int = 0
+    traces: list[str | None] = field(default_factory=list)
     url: str = ""
     released: threading.Event = field(default_factory=threading.Event)
 
@@ -63,6 +64,7 @@ class StrictEventBridge:
         # A bus that does not exist, and a detail type that is too long: a success, and the event is gone.
         if entry.get("EventBusName") in self.buses and len(entry["DetailType"]) <= 128:
             self.events.append(detail)
+            self.traces.append(entry.get("TraceHeader"))
         return {"EventId": str(uuid4())}
 
     def describe_event_bus(self, request: dict[str, Any]) -> dict[str, Any]:

@@ -8,8 +8,8 @@ app = api.resolver()
 
 @api.operation(app, "GET", "/api/missions/<mission_id>/log")
 def get_log(mission_id: str, query: LogQuery) -> LogPage:
-    """Read the log of a mission, oldest entry first."""
-    return service.get_log(mission_id, limit=query.limit, cursor=query.cursor)
+    """Read the log of a mission."""
+    return service.get_log(mission_id, api.namespace(app), query)
 
 
 handler = api.handler(app)

@@ -7,9 +7,9 @@ app = api.resolver()
 
 
 @api.operation(app, "GET", "/api/missions/<mission_id>")
-def get_mission(mission_id: str) -> Mission:
+def get_mission(mission_id: str) -> api.Response[Mission]:
     """Read a mission."""
-    return service.get_mission(mission_id)
+    return api.respond_unless_known(app, service.get_mission(mission_id, api.namespace(app)))
 
 
 handler = api.handler(app)

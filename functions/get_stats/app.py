@@ -9,7 +9,7 @@ app = api.resolver()
 @api.operation(app, "GET", "/api/missions/stats/overview")
 def get_stats() -> StatsOverview:
     """Read the statistics of all missions."""
-    return StatsOverview(stats=service.get_stats())
+    return StatsOverview(stats=service.get_stats(api.namespace(app)))
 
 
 handler = api.handler(app)

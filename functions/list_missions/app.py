@@ -8,8 +8,8 @@ app = api.resolver()
 
 @api.operation(app, "GET", "/api/missions")
 def list_missions(query: MissionQuery) -> MissionPage:
-    """List missions, newest first."""
-    return service.list_missions(status=query.status, limit=query.limit, cursor=query.cursor)
+    """List missions, by creation time and then id."""
+    return service.list_missions(api.namespace(app), query)
 
 
 handler = api.handler(app)

@@ -10,6 +10,7 @@ app = api.resolver()
 def update_status(mission_id: str, update: StatusUpdate) -> api.Response[Mission]:
     """Change the status of a mission."""
     write = api.write(app)
+    write.if_match = api.if_match(app)
     mission = service.update_status(mission_id, update.status, write, reason=update.reason)
     return api.respond(200, mission, write)
 

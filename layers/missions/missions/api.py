@@ -14,15 +14,16 @@ A function registers its one operation and is left with the call that the specif
 import functools
 import inspect
 import json
+import re
 from collections.abc import Callable
-from typing import Any, NoReturn, TypeVar, get_type_hints
+from typing import Any, NoReturn, TypeVar, get_args, get_type_hints
 
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver
 from aws_lambda_powertools.event_handler import Response as Response
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from missions.emitter import logger
-from missions.errors import InvalidRequest, MissionsError
+from missions.errors import Forbidden, InvalidRequest, MissionsError
 from missions.models import Mission, MissionId
 from missions.service import Write
 from missions.settings import settings
@@ -31,6 +32,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 MAX_BODY = 256 * 1024  # bytes
 PROBLEM = "application/problem+json"
+NAMESPACE = re.compile(r"[A-Za-z0-9._~-]{1,128}")
 
 
 def resolver() -> APIGatewayHttpResolver:
@@ -61,7 +63,8 @@ def operation(app: APIGatewayHttpResolver, method: str, rule: str, *, status: in
                     case "query":
                         arguments[name] = _validated(model, app.current_event.query_string_parameters or {}, "query")
                     case _:
-                        arguments[name] = _validated(model, _body(app), "body")
+                        body = _body(app)
+                        arguments[name] = _validated(_kind(model, body), body, "body")
             answer = function(**arguments)
             return answer if isinstance(answer, Response) else respond(status, answer)
 
@@ -89,17 +92,50 @@ def handler(app: APIGatewayHttpResolver) -> Callable[[dict[str, Any], Any], dict
     return handle
 
 
+def namespace(app: APIGatewayHttpResolver) -> str:
+    """The caller's namespace: what the configured claim of its token says, or `default` where none is configured."""
+    claim = settings().namespace_claim
+    if not claim:
+        return "default"
+    authorizer = app.current_event.raw_event.get("requestContext", {}).get("authorizer") or {}
+    value = ((authorizer.get("jwt") or {}).get("claims") or {}).get(claim)
+    if not isinstance(value, str) or not NAMESPACE.fullmatch(value):
+        raise Forbidden(f"The token's claim '{claim}' names no namespace: 1 to 128 of A-Z a-z 0-9 . _ ~ - are needed.")
+    return value
+
+
+def if_match(app: APIGatewayHttpResolver) -> int | None:
+    """The version that If-Match asks for; None for any."""
+    value = app.current_event.headers.get("if-match", "*").strip()
+    if value == "*":
+        return None
+    if not (tag := re.fullmatch(r'"(\d{1,15})"', value)):
+        raise InvalidRequest(422, "invalid_if_match", 'If-Match takes the ETag of the mission, such as "3", or *.')
+    return int(tag[1])
+
+
 def write(app: APIGatewayHttpResolver) -> Write:
     """Who writes, and the token: the caller's Idempotency-Key, kept a day, else the request's id, kept a minute."""
+    space = namespace(app)
     key = app.current_event.headers.get("idempotency-key")
     if key is None:
         # API Gateway may invoke twice for one request, but sam local gives all requests one id.
         local = settings().aws_sam_local
         request_id = app.lambda_context.aws_request_id if local else app.current_event.request_context.request_id
-        return Write(token=f"request:{request_id}")
+        return Write(space, token=f"request:{request_id}")
     if not (0 < len(key) <= 255 and key.isascii() and key.isprintable()):
         raise InvalidRequest(422, "invalid_idempotency_key", "Idempotency-Key takes 1 to 255 printable characters.")
-    return Write(token=f"key:{key}", token_life=24 * 3600)
+    return Write(space, token=f"key:{key}", token_life=settings().idempotency_key_life)
+
+
+def respond_unless_known(app: APIGatewayHttpResolver, mission: Mission) -> Response[Any]:
+    """Answer with a mission, or 304 when If-None-Match says that the caller has this version."""
+    response = respond(200, mission)
+    known = app.current_event.headers.get("if-none-match", "")
+    tags = [tag.strip().removeprefix("W/") for tag in known.split(",")]
+    if "*" in tags or response.headers["ETag"] in tags:
+        return Response(304, body="", headers={"ETag": response.headers["ETag"]})
+    return response
 
 
 def respond(status: int, answer: Model, write: Write | None = None) -> Response[Model]:
@@ -139,6 +175,13 @@ def _mission_id(app: APIGatewayHttpResolver) -> str:
         return _MISSION_ID.validate_python(value)
     except ValidationError as error:
         _invalid(error, "path", "/mission_id")
+
+
+def _kind(model: Any, body: Any) -> type[BaseModel]:
+    """The model of a body: of a union the last whose first field the body has, else the first."""
+    kinds: tuple[type[BaseModel], ...] = get_args(model) or (model,)
+    named = [kind for kind in kinds if isinstance(body, dict) and next(iter(kind.model_fields)) in body]
+    return (named or kinds[:1])[-1]
 
 
 def _validated(model: type[BaseModel], value: Any, place: str) -> BaseModel:

@@ -2,6 +2,7 @@
 
 MissionsError
   InvalidRequest       400, 413, 415 or 422: what the caller sent cannot be taken
+  Forbidden            403: the caller's token names no namespace
   MissionNotFound      404
   MissionExists        409: the id belongs to a mission of other content
   TransitionRefused    409: the status table does not allow it
@@ -38,6 +39,12 @@ class InvalidRequest(MissionsError):
         super().__init__(detail, **extra)
         self.status = status
         self.code = code
+
+
+class Forbidden(MissionsError):
+    status = 403
+    code = "forbidden"
+    title = "Forbidden"
 
 
 class MissionNotFound(MissionsError):

@@ -1,5 +1,6 @@
 """Charter events to EventBridge, through PutEvents."""
 
+import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -40,7 +41,12 @@ class EventBridge:
 
     def publish(self, events: Sequence[Event]) -> list[str | None]:
         """Publish one batch (see emitter.batches); for each event, None when EventBridge took it, else its error."""
-        answer = self._client.put_events(Entries=[self._entry(event) for event in events]).get("Entries", [])
+        trace = os.environ.get("_X_AMZN_TRACE_ID")  # Lambda sets it anew for each invocation
+        entries = [self._entry(event) for event in events]
+        if trace:
+            for entry in entries:
+                entry["TraceHeader"] = trace[:500]
+        answer = self._client.put_events(Entries=entries).get("Entries", [])
         # botocore reads a 200 without a body as {}: only an entry with an EventId was accepted.
         if len(answer) != len(events):
             return ["NoAnswer"] * len(events)

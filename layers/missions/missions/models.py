@@ -5,7 +5,7 @@ import re
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 RESERVED_IDS = frozenset({".", "..", "health", "stats", "openapi.json"})  # a GET could not reach these
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -124,8 +124,14 @@ class _Request(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=False, allow_inf_nan=False)
 
 
+def _example(**members: Any) -> ConfigDict:
+    return ConfigDict(json_schema_extra={"examples": [members]})
+
+
 class MissionCreate(_Request):
     """A mission to create. Without an `id` the service makes one (a UUID)."""
+
+    model_config = _example(id="deploy-42", name="Deploy v2.0", description="To production", data={"commit": "4f2a9c1"})
 
     id: MissionId | None = None
     name: Name
@@ -136,6 +142,8 @@ class MissionCreate(_Request):
 class StatusUpdate(_Request):
     """The status a mission is to have, and optionally why (up to 1,000 characters)."""
 
+    model_config = _example(status="FAILED", reason="disk full")
+
     status: MissionStatus
     reason: Reason | None = None
 
@@ -143,28 +151,63 @@ class StatusUpdate(_Request):
 class MissionLogEntry(_Request):
     """A log entry to append: message up to 8 KiB, data up to 16 KiB of JSON."""
 
+    model_config = _example(level="info", message="Deployment step 3/5 completed", data={"step": 3})
+
     level: LogLevel = LogLevel.INFO
     message: Message
     data: Annotated[dict[str, Any], _json_object(16384)] = {}
 
 
-class MissionQuery(_Request):
-    """Which page of which missions: of one status or all, newest first."""
+class LogBatch(_Request):
+    """Up to 100 log entries to append together, or not at all."""
 
-    status: MissionStatus | None = None
+    model_config = _example(entries=[{"message": "Step 1/2"}, {"level": "error", "message": "Step 2/2 failed"}])
+
+    entries: Annotated[list[MissionLogEntry], Field(min_length=1, max_length=100)]
+
+
+def _several(value: Any) -> Any:
+    return value.split(",") if isinstance(value, str) else value  # as API Gateway joins a parameter given twice
+
+
+Moment = Annotated[float, Field(ge=0, lt=10**10)]  # Unix seconds; the store's texts of 16 digits end there
+Cursor = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class MissionQuery(_Request):
+    """Which page of which missions: of some statuses, created in some time (Unix seconds, both ends excluded)."""
+
+    status: Annotated[list[MissionStatus], BeforeValidator(_several)] = []
+    created_after: Moment | None = None
+    created_before: Moment | None = None
+    order: Literal["newest", "oldest"] = "newest"
     limit: Limit = 50
-    cursor: str | None = None
+    cursor: Cursor | None = None
 
 
 class LogQuery(_Request):
-    """Which page of a log, oldest first."""
+    """Which page of a log: of some levels, the oldest or the newest first."""
 
+    level: Annotated[list[LogLevel], BeforeValidator(_several)] = []
+    order: Literal["newest", "oldest"] = "oldest"
     limit: Limit = 50
-    cursor: str | None = None
+    cursor: Cursor | None = None
 
 
 class Mission(BaseModel):
     """A mission as the API shows it. `version` counts its changes: 1 when created, 1 more for each status."""
+
+    model_config = _example(
+        id="deploy-42",
+        name="Deploy v2.0",
+        description="To production",
+        data={"commit": "4f2a9c1"},
+        status="FAILED",
+        reason="disk full",
+        version=3,
+        created_at=1703001234.567,
+        updated_at=1703001300.123,
+    )
 
     id: str
     name: str
@@ -180,10 +223,18 @@ class Mission(BaseModel):
 class LogEntry(BaseModel):
     """A log entry as the API shows it; `timestamp` is when the store took it."""
 
+    model_config = _example(timestamp=1703001350.789, level="info", message="Deployment step 3/5 completed", data={})
+
     timestamp: float
     level: LogLevel
     message: str
     data: dict[str, Any]
+
+
+class LoggedBatch(BaseModel):
+    """The log entries that were appended together."""
+
+    entries: list[LogEntry]
 
 
 class MissionPage(BaseModel):
@@ -194,11 +245,16 @@ class MissionPage(BaseModel):
 
 
 class LogPage(BaseModel):
-    """One page of a mission's log; `next_cursor` asks for the following one and is null on the last."""
+    """One page of a mission's log; `next_cursor` asks for the following one and is null on the last.
+
+    `poll_cursor` asks, with order=oldest, for exactly what is appended after this page; on a later page of the newest
+    first it is null.
+    """
 
     mission_id: str
     log: list[LogEntry]
     next_cursor: str | None
+    poll_cursor: str | None
 
 
 class Health(BaseModel):
@@ -207,15 +263,43 @@ class Health(BaseModel):
     status: Literal["ok"] = "ok"
 
 
+class Durations(BaseModel):
+    """How long finished missions ran, from RUNNING to COMPLETED or FAILED, in seconds; null while there is none.
+
+    The percentiles are within 3.2 % of the true ones.
+    """
+
+    count: int
+    mean: float | None
+    p50: float | None
+    p95: float | None
+
+
 class Stats(BaseModel):
-    """Counts of a namespace's missions; `last_updated` is null before the first one."""
+    """Counts of a namespace's missions; `last_updated` is null before the first one.
+
+    `success_rate` is the share of COMPLETED in COMPLETED and FAILED. A finished mission that is cancelled afterwards
+    counts as CANCELLED, and neither in the rate nor in the durations.
+    """
 
     total: int
     by_status: dict[MissionStatus, int]
+    success_rate: float | None
+    duration: Durations
     last_updated: float | None
 
 
 class StatsOverview(BaseModel):
     """The statistics of all missions."""
+
+    model_config = _example(
+        stats={
+            "total": 12,
+            "by_status": {"PENDING": 1, "RUNNING": 2, "COMPLETED": 6, "FAILED": 2, "CANCELLED": 1},
+            "success_rate": 0.75,
+            "duration": {"count": 8, "mean": 61.5, "p50": 48.128, "p95": 158.72},
+            "last_updated": 1703001350.789,
+        }
+    )
 
     stats: Stats

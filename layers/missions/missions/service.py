@@ -3,18 +3,15 @@
 Every function raises a MissionsError when it refuses; StoreUnavailable when Redis does not answer.
 """
 
-import base64
-import binascii
 import hashlib
 import json
-import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
-from missions import charter, emitter, lifecycle
+from missions import charter, cursors, durations, emitter, lifecycle
 from missions.errors import (
-    InvalidRequest,
     KeyReused,
     MissionExists,
     MissionNotFound,
@@ -26,10 +23,12 @@ from missions.models import (
     LogEntry,
     LogLevel,
     LogPage,
+    LogQuery,
     Mission,
     MissionCreate,
     MissionLogEntry,
     MissionPage,
+    MissionQuery,
     MissionStatus,
     Stats,
     compact_json,
@@ -117,16 +116,27 @@ def append_log_entry(mission_id: str, entry: MissionLogEntry, write: Write | Non
 
     Events: mission.log_appended. Raises MissionNotFound, KeyReused.
     """
-    write = write or Write()
-    texts = _write(
+    return append_log_entries(mission_id, [entry], write)[0]
+
+
+def append_log_entries(
+    mission_id: str, entries: Sequence[MissionLogEntry], write: Write | None = None
+) -> list[LogEntry]:
+    """Append entries (up to 100) to a mission's log, together and at one moment.
+
+    Events: a mission.log_appended for each. Raises MissionNotFound, KeyReused.
+    """
+    texts = [_text(entry) for entry in entries]
+    facts = [_log_facts(mission_id, entry) for entry in entries]
+    appended = _write(
         "log",
-        write,
+        write or Write(),
         mission_id,
-        fingerprint=[entry.model_dump()],
+        fingerprint=[texts],
         keys=[],
-        args=[_text(entry), _log_facts(mission_id, entry)],
+        args=[argument for pair in zip(texts, facts, strict=True) for argument in pair],
     )
-    return LogEntry.model_validate_json(texts[0])
+    return [LogEntry.model_validate_json(text) for text in appended]
 
 
 def get_mission(mission_id: str, namespace: str = "default") -> Mission:
@@ -137,43 +147,72 @@ def get_mission(mission_id: str, namespace: str = "default") -> Mission:
     return _stored(mission_id, record)
 
 
-def list_missions(
-    namespace: str = "default", *, status: MissionStatus | None = None, limit: int = 50, cursor: str | None = None
-) -> MissionPage:
-    """One page of missions, newest first, of one status or of all. Raises InvalidRequest for a cursor it never gave."""
+def list_missions(namespace: str = "default", query: MissionQuery | None = None) -> MissionPage:
+    """One page of missions, by creation time and then id. Raises InvalidRequest for a cursor it never gave.
+
+    A walk through all pages sees every mission that matched throughout exactly once.
+    """
     keys = Keys(namespace)
-    below = f"({_member(cursor)}" if cursor else "+"
-    statuses = [status] if status else list(MissionStatus)
+    query = query or MissionQuery()
+    low = "" if query.created_after is None else _moment(query.created_after, 1)
+    high = ":" if query.created_before is None else _moment(query.created_before, 0)  # ':' comes behind all digits
+    if query.cursor:
+        last = cursors.member(query.cursor, query.order)
+        low, high = (low, min(high, last)) if query.order == "newest" else (max(low, last), high)
     last, *found = store().script(
-        "list", [keys.index(each) for each in statuses], keys.mission(""), limit, "newest", "-", below
+        "list",
+        [keys.index(each) for each in query.status or MissionStatus],
+        keys.mission(""),
+        query.limit,
+        query.order,
+        low,
+        high,
     )
     missions = [_stored(*pair) for pair in zip(found[::2], found[1::2], strict=True)]
-    return MissionPage(missions=missions, next_cursor=_cursor(last) if last else None)
+    return MissionPage(missions=missions, next_cursor=cursors.encode(query.order, last) if last else None)
 
 
-def get_log(mission_id: str, namespace: str = "default", *, limit: int = 50, cursor: str | None = None) -> LogPage:
-    """One page of a mission's log, oldest first. Raises MissionNotFound, InvalidRequest for a cursor it never gave."""
+def get_log(mission_id: str, namespace: str = "default", query: LogQuery | None = None) -> LogPage:
+    """One page of a mission's log. Raises MissionNotFound, InvalidRequest for a cursor it never gave.
+
+    With a filter a call examines up to 1,000 entries, so a page that is not the last may be short.
+    """
     keys = Keys(namespace)
-    first = _position(cursor) if cursor else 0
-    page = store().script("get_log", [keys.mission(mission_id), keys.log(mission_id)], first, limit)
+    query = query or LogQuery()
+    oldest = query.order == "oldest"
+    start: int | str = "" if not oldest else 0
+    if query.cursor:
+        start = cursors.position(query.cursor, query.order)
+    page = store().script(
+        "get_log", [keys.mission(mission_id), keys.log(mission_id)], start, query.limit, query.order, *query.level
+    )
     if page is None:
         raise MissionNotFound(mission_id)
-    length, *texts = page
-    follow = first + len(texts)
+    length, follow, *texts = page
+    more = follow < length if oldest else follow > 0
+    poll = follow if oldest else None if query.cursor else length
     return LogPage(
         mission_id=mission_id,
         log=[LogEntry.model_validate_json(text) for text in texts],
-        next_cursor=_cursor(str(follow)) if follow < length else None,
+        next_cursor=cursors.encode(query.order, follow) if more else None,
+        poll_cursor=None if poll is None else cursors.encode("oldest", poll),
     )
 
 
 def get_stats(namespace: str = "default") -> Stats:
-    """The counts of all missions, kept at write time: a recount always equals them."""
-    counts = store().command("HGETALL", Keys(namespace).stats)
+    """The statistics of all missions, kept at write time: a recount always equals them."""
+    keys = Keys(namespace)
+    pairs, buckets = store().script("stats", [keys.stats, keys.durations])
+    counts = dict(zip(pairs[::2], pairs[1::2], strict=True))
     updated = counts.pop("last_updated", None)
     by_status = {status: int(counts.get(status, 0)) for status in MissionStatus}
+    completed, failed = by_status[MissionStatus.COMPLETED], by_status[MissionStatus.FAILED]
     return Stats(
-        total=sum(by_status.values()), by_status=by_status, last_updated=_seconds(updated) if updated else None
+        total=sum(by_status.values()),
+        by_status=by_status,
+        success_rate=completed / (completed + failed) if completed + failed else None,
+        duration=durations.summary(dict(zip(buckets[::2], map(int, buckets[1::2]), strict=True))),
+        last_updated=_seconds(updated) if updated else None,
     )
 
 
@@ -248,6 +287,11 @@ def _seconds(moment: str) -> float:
     return int(moment) / 1_000_000
 
 
+def _moment(seconds: float, later: int) -> str:
+    """The store's text of a moment, or of the microsecond after it."""
+    return f"{round(seconds * 1_000_000) + later:016d}"
+
+
 def _stored(mission_id: str, record: str) -> Mission:
     state, reason, content = record.split("\n", 2)
     return _mission(mission_id, f"{state}\n{reason}", content)
@@ -266,25 +310,3 @@ def _mission(mission_id: str, state: str, content: str) -> Mission:
         created_at=_seconds(created),
         updated_at=_seconds(updated),
     )
-
-
-def _cursor(position: str) -> str:
-    return base64.urlsafe_b64encode(position.encode()).decode().rstrip("=")
-
-
-def _decode(cursor: str, pattern: str) -> str:
-    try:
-        position = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
-    except (binascii.Error, ValueError):
-        position = ""
-    if not re.fullmatch(pattern, position):
-        raise InvalidRequest(422, "invalid_cursor", "The cursor is none that this listing gave; begin without one.")
-    return position
-
-
-def _member(cursor: str) -> str:
-    return _decode(cursor, r"\d{16}[A-Za-z0-9._~-]{1,128}")
-
-
-def _position(cursor: str) -> int:
-    return int(_decode(cursor, r"\d{1,15}"))

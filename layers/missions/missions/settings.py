@@ -14,6 +14,8 @@ class Settings(BaseModel):
     redis_url: str = Field(min_length=1)
     redis_cluster: bool = False
     event_bus_name: str = ""
+    namespace_claim: str = ""  # the claim of a caller's token that names its namespace
+    idempotency_key_life: int = Field(24 * 3600, ge=60)  # seconds
     aws_sam_local: bool = False  # sam local sets it
     aws_region: str | None = None  # boto3 itself reads only AWS_DEFAULT_REGION; Lambda sets both
 

@@ -1,7 +1,7 @@
 #!lua flags=no-writes
 -- One page of missions, by creation time and then id. Each status has its index; a page merges those asked for.
 -- KEYS: the indexes
--- ARGV: 1 prefix of the missions' keys, 2 limit, 3 'newest' or 'oldest' first, 4 lowest and 5 highest member (ZRANGE BYLEX)
+-- ARGV: 1 prefix of the missions' keys, 2 limit, 3 'newest' or 'oldest' first, 4 and 5 what members lie between
 -- Replies {cursor or false, id, mission, id, mission, ...}; the cursor is the last member shown, when more follow.
 
 local limit = tonumber(ARGV[2])
@@ -10,9 +10,9 @@ local members = {}
 for _, index in ipairs(KEYS) do
   local found
   if newest then
-    found = redis.call('ZRANGE', index, ARGV[5], ARGV[4], 'BYLEX', 'REV', 'LIMIT', 0, limit + 1)
+    found = redis.call('ZRANGE', index, '(' .. ARGV[5], '(' .. ARGV[4], 'BYLEX', 'REV', 'LIMIT', 0, limit + 1)
   else
-    found = redis.call('ZRANGE', index, ARGV[4], ARGV[5], 'BYLEX', 'LIMIT', 0, limit + 1)
+    found = redis.call('ZRANGE', index, '(' .. ARGV[4], '(' .. ARGV[5], 'BYLEX', 'LIMIT', 0, limit + 1)
   end
   for _, member in ipairs(found) do members[#members + 1] = member end
 end

@@ -38,8 +38,9 @@ redis.call('HLEN', KEYS[6])
 redis.call('ZCARD', KEYS[7])
 redis.call('ZCARD', source)
 
--- How long finished missions ran, in milliseconds, counted in buckets of 1/16 of a power of two; a mission cancelled
--- after it finished is taken out again.
+-- How long finished missions ran, in milliseconds, counted in buckets: below 32 each number has its own, then each
+-- power of two is cut in 16. A bucket is named by the least number in it. A mission cancelled after it finished is
+-- taken out again.
 local function count(milliseconds, by)
   local width = 1
   while milliseconds >= 32 * width do width = width * 2 end
