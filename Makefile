@@ -9,7 +9,7 @@ export PYTHONPATH := .:layers/missions
 export SAM_CLI_TELEMETRY := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo relay test test-faults test-e2e lint format build sam-local lock clean
+.PHONY: help install run demo relay test test-faults test-e2e lint format documents build sam-local lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ lint: $(INSTALLED) ## Check style, types and the template
 format: $(INSTALLED) ## Put the code into its style
 	@$(BIN)/ruff check --fix-only --quiet .
 	@$(BIN)/ruff format .
+
+documents: $(INSTALLED) ## Make the OpenAPI and AsyncAPI documents from the models
+	@$(BIN)/python -m local.documents
 
 build: $(INSTALLED) ## Build the functions and the layer as they are deployed (needs python3.13)
 	@$(BIN)/sam build --parameter-overrides Architecture=$(TEMPLATE_ARCHITECTURE)

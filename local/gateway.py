@@ -15,15 +15,19 @@ import traceback
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 from uuid import uuid4
 
+from aws_lambda_powertools.event_handler.openapi import swagger_ui
 from samcli.yamlhelper import yaml_parse
 from werkzeug.wrappers import Request, Response
 
-TEMPLATE = Path(__file__).parents[1] / "template.yaml"
+ROOT = Path(__file__).parents[1]
+TEMPLATE = ROOT / "template.yaml"
+OPENAPI = ROOT / "functions/get_openapi/openapi.json"
 SANDBOXES = 4
 MAX_BODY = 10 * 1024 * 1024  # bytes, API Gateway's own limit
 TIMEOUT = 30  # seconds, API Gateway's own limit
@@ -124,6 +128,8 @@ class Gateway:
 
     def _answer(self, request: Request) -> Response:
         path = _raw_path(request)
+        if path == "/docs":
+            return Response(_docs(), content_type="text/html")
         for route in self._routes:
             match = route.pattern.fullmatch(path)
             if match and route.method == request.method:
@@ -141,6 +147,14 @@ class Gateway:
             return _message(500, "Internal Server Error")
         body = base64.b64decode(answer["body"]) if answer["isBase64Encoded"] else answer["body"]
         return Response(body, answer["statusCode"], answer["headers"])
+
+
+@cache
+def _docs() -> str:
+    """A page to read the API by, from the bundle that powertools carries."""
+    bundle = Path(swagger_ui.__file__).parent
+    script, style = ((bundle / name).read_text() for name in ("swagger-ui-bundle.min.js", "swagger-ui.min.css"))
+    return swagger_ui.generate_swagger_html(OPENAPI.read_text(), script, style, "", None)
 
 
 def _message(status: int, text: str) -> Response:

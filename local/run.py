@@ -95,6 +95,7 @@ def welcome(running: Stack, queue_url: str) -> None:
 
   curl -s {running.url}/api/missions -H 'content-type: application/json' -d '{{"name": "Deploy v2.0"}}'
 
+Read what the API can do:          {running.url}/docs
 Watch one through its whole life:  make demo    (in another shell)
 Read the events of the queue:      aws sqs receive-message --endpoint-url {running.endpoint} --queue-url {queue_url}
 Its missions are kept in {DATA}/. Ctrl-C stops everything.

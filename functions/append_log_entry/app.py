@@ -1,13 +1,13 @@
 """POST /api/missions/{mission_id}/log: append an entry to a mission's log, and publish mission.log_appended."""
 
 from missions import api, service
-from missions.models import LogBatch, LogEntry, LoggedBatch, MissionLogEntry
+from missions.models import LogBatch, LogEntry, LoggedBatch, MissionId, MissionLogEntry
 
 app = api.resolver()
 
 
 @api.operation(app, "POST", "/api/missions/<mission_id>/log", status=201)
-def append_log_entry(mission_id: str, entry: MissionLogEntry | LogBatch) -> api.Response[LogEntry | LoggedBatch]:
+def append_log_entry(mission_id: MissionId, entry: MissionLogEntry | LogBatch) -> api.Response[LogEntry | LoggedBatch]:
     """Append an entry, or up to 100 together, to the log of a mission."""
     write = api.write(app)
     if isinstance(entry, LogBatch):

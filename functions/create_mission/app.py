@@ -4,9 +4,10 @@ from missions import api, service
 from missions.models import Mission, MissionCreate
 
 app = api.resolver()
+ALSO = {200: "The id exists, with the same content", 409: "The id exists, with other content"}
 
 
-@api.operation(app, "POST", "/api/missions", status=201)
+@api.operation(app, "POST", "/api/missions", status=201, also=ALSO)
 def create_mission(mission: MissionCreate) -> api.Response[Mission]:
     """Create a mission."""
     write = api.write(app)

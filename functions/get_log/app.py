@@ -1,13 +1,13 @@
 """GET /api/missions/{mission_id}/log: read a mission's log, page by page."""
 
 from missions import api, service
-from missions.models import LogPage, LogQuery
+from missions.models import LogPage, LogQuery, MissionId
 
 app = api.resolver()
 
 
 @api.operation(app, "GET", "/api/missions/<mission_id>/log")
-def get_log(mission_id: str, query: LogQuery) -> LogPage:
+def get_log(mission_id: MissionId, query: LogQuery) -> LogPage:
     """Read the log of a mission."""
     return service.get_log(mission_id, api.namespace(app), query)
 

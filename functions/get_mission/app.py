@@ -1,13 +1,13 @@
 """GET /api/missions/{mission_id}: read a mission."""
 
 from missions import api, service
-from missions.models import Mission
+from missions.models import Mission, MissionId
 
 app = api.resolver()
 
 
-@api.operation(app, "GET", "/api/missions/<mission_id>")
-def get_mission(mission_id: str) -> api.Response[Mission]:
+@api.operation(app, "GET", "/api/missions/<mission_id>", also={304: "The caller has this version"})
+def get_mission(mission_id: MissionId) -> api.Response[Mission]:
     """Read a mission."""
     return api.respond_unless_known(app, service.get_mission(mission_id, api.namespace(app)))
 

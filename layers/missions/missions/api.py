@@ -15,8 +15,9 @@ import functools
 import inspect
 import json
 import re
-from collections.abc import Callable
-from typing import Any, NoReturn, TypeVar, get_args, get_type_hints
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, Literal, NoReturn, TypeVar, get_args, get_type_hints
 
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver
 from aws_lambda_powertools.event_handler import Response as Response
@@ -24,13 +25,14 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from missions.emitter import logger
 from missions.errors import Forbidden, InvalidRequest, MissionsError
-from missions.models import Mission, MissionId
+from missions.models import FieldError, Mission, MissionId, Problem
 from missions.service import Write
 from missions.settings import settings
 
 Model = TypeVar("Model", bound=BaseModel)
 
 MAX_BODY = 256 * 1024  # bytes
+Place = Literal["body", "query", "path"]
 PROBLEM = "application/problem+json"
 NAMESPACE = re.compile(r"[A-Za-z0-9._~-]{1,128}")
 
@@ -43,8 +45,15 @@ def resolver() -> APIGatewayHttpResolver:
     return app
 
 
-def operation(app: APIGatewayHttpResolver, method: str, rule: str, *, status: int = 200) -> Callable[..., Any]:
-    """Register a function as the operation of this route.
+def operation(
+    app: APIGatewayHttpResolver,
+    method: str,
+    rule: str,
+    *,
+    status: int = 200,
+    also: Mapping[int, str] = MappingProxyType({}),
+) -> Callable[..., Any]:
+    """Register a function as the operation of this route; `also` documents the statuses that are its own.
 
     Its parameters are filled by their types: `mission_id` from the path, a model from the body, and one whose name is
     `query` from the query string. It returns a model, answered with `status`, or a Response of its own.
@@ -68,7 +77,8 @@ def operation(app: APIGatewayHttpResolver, method: str, rule: str, *, status: in
             answer = function(**arguments)
             return answer if isinstance(answer, Response) else respond(status, answer)
 
-        app.route(rule, method, summary=inspect.getdoc(function))(call)
+        call.documented = {status: "Done", **also}  # type: ignore[attr-defined]
+        app.route(rule, method, summary=inspect.getdoc(function), operation_id=function.__name__)(call)
         return function
 
     return register
@@ -152,17 +162,17 @@ def respond(status: int, answer: Model, write: Write | None = None) -> Response[
 def _problem(app: APIGatewayHttpResolver, error: MissionsError) -> Response[str]:
     if error.status >= 500:
         logger.error(error.code, exc_info=error)
-    document = {
-        "type": f"urn:missions:problem:{error.code}",
-        "title": error.title,
-        "status": error.status,
-        "detail": error.detail,
-        "code": error.code,
-        "request_id": app.current_event.request_context.request_id,
+    problem = Problem(
+        type=f"urn:missions:problem:{error.code}",
+        title=error.title,
+        status=error.status,
+        detail=error.detail,
+        code=error.code,
+        request_id=app.current_event.request_context.request_id,
         **error.extra,
-    }
+    )
     headers: dict[str, str | list[str]] = {"Retry-After": "1"} if error.status == 503 else {}
-    return Response(error.status, PROBLEM, json.dumps(document, ensure_ascii=False), headers)
+    return Response(error.status, PROBLEM, problem.model_dump_json(by_alias=True, exclude_unset=True), headers)
 
 
 _MISSION_ID: TypeAdapter[str] = TypeAdapter(MissionId)
@@ -184,23 +194,23 @@ def _kind(model: Any, body: Any) -> type[BaseModel]:
     return (named or kinds[:1])[-1]
 
 
-def _validated(model: type[BaseModel], value: Any, place: str) -> BaseModel:
+def _validated(model: type[BaseModel], value: Any, place: Place) -> BaseModel:
     try:
         return model.model_validate(value)
     except ValidationError as error:
         _invalid(error, place)
 
 
-def _invalid(error: ValidationError, place: str, prefix: str = "") -> NoReturn:
+def _invalid(error: ValidationError, place: Place, prefix: str = "") -> NoReturn:
     errors = [
-        {
-            "in": place,
-            "pointer": prefix + "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in each["loc"]),
-            "detail": each["msg"].removeprefix("Value error, "),
-        }
+        FieldError(
+            place=place,
+            pointer=prefix + "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in each["loc"]),
+            detail=each["msg"].removeprefix("Value error, "),
+        )
         for each in error.errors(include_url=False, include_context=False, include_input=False)
     ]
-    detail = "; ".join(f"{each['pointer'].removeprefix('/') or place}: {each['detail']}" for each in errors[:5])
+    detail = "; ".join(f"{each.pointer.removeprefix('/') or place}: {each.detail}" for each in errors[:5])
     raise InvalidRequest(422, "validation_failed", detail, errors=errors) from error
 
 

@@ -5,7 +5,7 @@ import re
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 RESERVED_IDS = frozenset({".", "..", "health", "stats", "openapi.json"})  # a GET could not reach these
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -99,12 +99,27 @@ def _json_object(limit: int) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _text(minimum: int, maximum: int, **schema: Any) -> Any:
+    """Limits in characters, and for the documents what the validator checks beside them."""
+    return Field(min_length=minimum, max_length=maximum, json_schema_extra=schema)
+
+
+NO_NUL = r"^[^\x00]*$"
+ONE_LINE = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
+
 MissionId = Annotated[
-    str, Field(pattern=r"^[A-Za-z0-9._~-]+$", min_length=1, max_length=128), AfterValidator(_not_reserved)
+    str,
+    Field(
+        pattern=r"^[A-Za-z0-9._~-]+$",
+        min_length=1,
+        max_length=128,
+        json_schema_extra={"not": {"enum": sorted(RESERVED_IDS)}},
+    ),
+    AfterValidator(_not_reserved),
 ]
-Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_not_blank)]
-Description = Annotated[str, Field(max_length=4000), AfterValidator(_no_nul)]
-Reason = Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(_no_nul)]
+Name = Annotated[str, _text(1, 200, pattern=ONE_LINE), AfterValidator(_not_blank)]
+Description = Annotated[str, _text(0, 4000, pattern=NO_NUL), AfterValidator(_no_nul)]
+Reason = Annotated[str, _text(1, 1000, pattern=NO_NUL), AfterValidator(_no_nul)]
 
 
 def _message_size(text: str) -> str:
@@ -114,9 +129,19 @@ def _message_size(text: str) -> str:
     return text
 
 
-Message = Annotated[str, Field(min_length=1), AfterValidator(_no_nul), AfterValidator(_message_size)]
-
-
+Message = Annotated[
+    str,
+    Field(min_length=1, json_schema_extra={"maxLength": 8192, "pattern": NO_NUL}),
+    AfterValidator(_no_nul),
+    AfterValidator(_message_size),
+]
+JSON_OBJECT = WithJsonSchema(
+    {
+        "type": "object",
+        "propertyNames": {"pattern": NO_NUL},
+        "additionalProperties": {"$ref": "#/components/schemas/JsonValue"},
+    }
+)
 Limit = Annotated[int, Field(ge=1, le=200)]
 
 
@@ -136,7 +161,7 @@ class MissionCreate(_Request):
     id: MissionId | None = None
     name: Name
     description: Description = ""
-    data: Annotated[dict[str, Any], _json_object(65536)] = {}
+    data: Annotated[dict[str, Any], _json_object(65536), JSON_OBJECT] = {}
 
 
 class StatusUpdate(_Request):
@@ -155,7 +180,7 @@ class MissionLogEntry(_Request):
 
     level: LogLevel = LogLevel.INFO
     message: Message
-    data: Annotated[dict[str, Any], _json_object(16384)] = {}
+    data: Annotated[dict[str, Any], _json_object(16384), JSON_OBJECT] = {}
 
 
 class LogBatch(_Request):
@@ -255,6 +280,43 @@ class LogPage(BaseModel):
     log: list[LogEntry]
     next_cursor: str | None
     poll_cursor: str | None
+
+
+class FieldError(BaseModel):
+    """One bad field: where it is, as a JSON pointer into the body, the query or the path, and what is wrong."""
+
+    place: Literal["body", "query", "path"] = Field(serialization_alias="in")
+    pointer: str
+    detail: str
+
+
+class Problem(BaseModel):
+    """An error (RFC 9457): `code` is stable, `detail` says what to do."""
+
+    model_config = ConfigDict(
+        extra="allow",
+        json_schema_extra={
+            "examples": [
+                {
+                    "type": "urn:missions:problem:validation_failed",
+                    "title": "Invalid request",
+                    "status": 422,
+                    "detail": "name: must not be blank",
+                    "code": "validation_failed",
+                    "request_id": "JKJaXmPLvHcESHA=",
+                    "errors": [{"in": "body", "pointer": "/name", "detail": "must not be blank"}],
+                }
+            ]
+        },
+    )
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    request_id: str
+    errors: list[FieldError] = []
 
 
 class Health(BaseModel):

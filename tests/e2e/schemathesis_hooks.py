@@ -1,0 +1,26 @@
+"""What the OpenAPI document cannot say: which valid values are refused for what happened before."""
+
+import re
+from typing import Any
+from uuid import uuid4
+
+import schemathesis
+from missions.models import RESERVED_IDS
+
+
+@schemathesis.hook
+def filter_path_parameters(context: Any, path_parameters: dict[str, Any] | None) -> bool:
+    """A reserved id is no mission's: its path is another operation's, or none."""
+    return (path_parameters or {}).get("mission_id") not in RESERVED_IDS
+
+
+@schemathesis.hook
+def before_call(context: Any, case: Any, kwargs: Any) -> None:
+    """A key is used once, a version is one that a mission had, and a cursor one that a page gave."""
+    headers, query = case.headers or {}, case.query or {}
+    if re.fullmatch(r"[ -~]{1,255}", str(headers.get("Idempotency-Key", ""))):
+        headers["Idempotency-Key"] = str(uuid4())
+    if "If-Match" in headers:
+        headers["If-Match"] = '"1"'
+    if 1 <= len(str(query.get("cursor", ""))) <= 200:
+        del query["cursor"]
