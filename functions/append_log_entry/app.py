@@ -16,4 +16,4 @@ def append_log_entry(mission_id: MissionId, entry: MissionLogEntry | LogBatch) -
     return api.respond(201, service.append_log_entry(mission_id, entry, write), write)
 
 
-handler = api.handler(app)
+handler = api.handler(app, publishes=True)

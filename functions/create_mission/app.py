@@ -15,4 +15,4 @@ def create_mission(mission: MissionCreate) -> api.Response[Mission]:
     return api.respond(200 if write.outcome == "exists" else 201, created, write)
 
 
-handler = api.handler(app)
+handler = api.handler(app, publishes=True)

@@ -16,4 +16,4 @@ def update_status(mission_id: MissionId, update: StatusUpdate) -> api.Response[M
     return api.respond(200, mission, write)
 
 
-handler = api.handler(app)
+handler = api.handler(app, publishes=True)

@@ -25,6 +25,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from missions.emitter import logger
 from missions.errors import Forbidden, InvalidRequest, MissionsError
+from missions.extension import extension
 from missions.models import FieldError, Mission, MissionId, Problem
 from missions.service import Write
 from missions.settings import settings
@@ -84,20 +85,28 @@ def operation(
     return register
 
 
-def handler(app: APIGatewayHttpResolver) -> Callable[[dict[str, Any], Any], dict[str, Any]]:
-    """The Lambda entry point. An unexpected error is logged by the resolver and re-raised, never swallowed."""
+def handler(app: APIGatewayHttpResolver, *, publishes: bool = False) -> Callable[[dict[str, Any], Any], dict[str, Any]]:
+    """The Lambda entry point; one that `publishes` does so after its response, where Lambda lets it.
+
+    An unexpected error is logged by the resolver and re-raised, never swallowed.
+    """
+    running = extension() if publishes else None
 
     def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
-        request = event.get("requestContext", {})
-        answer = app.resolve(event, context)
-        logger.info(
-            "Request",
-            request_id=request.get("requestId"),
-            route=request.get("routeKey"),
-            mission_id=(event.get("pathParameters") or {}).get("mission_id"),
-            status=answer["statusCode"],
-        )
-        return answer
+        try:
+            answer = app.resolve(event, context)
+            request = event.get("requestContext", {})
+            logger.info(
+                "Request",
+                request_id=request.get("requestId"),
+                route=request.get("routeKey"),
+                mission_id=(event.get("pathParameters") or {}).get("mission_id"),
+                status=answer["statusCode"],
+            )
+            return answer
+        finally:
+            if running:
+                running.invocation_ended()
 
     return handle
 

@@ -3,6 +3,7 @@
 Every function raises a MissionsError when it refuses; StoreUnavailable when Redis does not answer.
 """
 
+import functools
 import hashlib
 import json
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from missions.errors import (
     StoreUnavailable,
     TransitionRefused,
 )
+from missions.extension import after_response
 from missions.models import (
     LogEntry,
     LogLevel,
@@ -252,7 +254,7 @@ def _write(
     write.outcome, replayed, entries, *rest = reply
     write.replayed = bool(replayed)
     if entries:
-        _publish(names, entries)
+        after_response(functools.partial(_publish, names, entries))
     return list(rest)
 
 

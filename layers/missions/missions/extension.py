@@ -1,0 +1,104 @@
+"""What is done after the response: a Lambda runtime extension inside the process.
+
+Lambda sends a response to its caller as soon as the handler has returned, and leaves the sandbox running until each
+extension asks for the next event. So events are published in between, and cost the caller nothing. Where there is no
+Extensions API (AWS_LAMBDA_RUNTIME_API), they are published at once. When the sandbox is killed first, they are in the
+outbox, and the relay publishes them.
+"""
+
+import http.client
+import json
+import os
+import threading
+import time
+from collections.abc import Callable
+from functools import cache
+from queue import SimpleQueue
+
+from missions.emitter import logger
+
+VERSION = "/2020-01-01/extension"
+NAME = "missions-events"
+MAX_AGE = 5.0  # seconds by the wall clock, as relay.MIN_AGE: after a thaw what is older is the relay's
+PAUSE = 0.1  # seconds between attempts to reach the Extensions API
+
+Task = Callable[[], None]
+
+
+class Extension:
+    """The extension of this sandbox. Its methods are called by the handler's thread, `_run` is its own."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self._pending: list[tuple[float, Task]] = []
+        self._ended: SimpleQueue[list[tuple[float, Task]]] = SimpleQueue()
+        self._connection = http.client.HTTPConnection(address)
+        self._id = self._register()
+        threading.Thread(target=self._run, name=NAME, daemon=True).start()
+
+    def add(self, task: Task) -> None:
+        """Do this once the response was sent."""
+        self._pending.append((time.time(), task))
+
+    def invocation_ended(self) -> None:
+        """The handler returns; what it added may begin."""
+        pending, self._pending = self._pending, []
+        self._ended.put(pending)
+
+    def _register(self) -> str:
+        body = json.dumps({"events": ["INVOKE"]})
+        self._connection.request("POST", f"{VERSION}/register", body, {"Lambda-Extension-Name": NAME})
+        response = self._connection.getresponse()
+        response.read()
+        identifier = response.getheader("Lambda-Extension-Identifier")
+        if response.status != 200 or not identifier:
+            raise ConnectionError(f"The Extensions API answered {response.status}")
+        return identifier
+
+    def _run(self) -> None:
+        """Ask for an event, which says that all is done so far; without an end, or invocations would wait for it."""
+        while True:
+            try:
+                self._connection.request(
+                    "GET", f"{VERSION}/event/next", headers={"Lambda-Extension-Identifier": self._id}
+                )
+                response = self._connection.getresponse()
+                response.read()
+                if response.status != 200:
+                    raise ConnectionError(f"The Extensions API answered {response.status}")
+            except (OSError, http.client.HTTPException):
+                logger.exception("The extension could not ask for its next event")
+                self._connection.close()
+                time.sleep(PAUSE)
+                continue
+            for added, task in self._ended.get():
+                if time.time() - added < MAX_AGE:
+                    self._do(task)
+
+    def _do(self, task: Task) -> None:
+        try:
+            task()
+        except Exception:
+            logger.exception("What was left for after the response failed; its events stay in the outbox")
+
+
+@cache
+def extension() -> Extension | None:
+    """The extension of this sandbox, registered at the first call, which has to be while Lambda initialises it."""
+    address = os.environ.get("AWS_LAMBDA_RUNTIME_API")  # the runtime's own, and there before any request
+    if not address:
+        return None
+    try:
+        return Extension(address)
+    except (OSError, http.client.HTTPException):
+        logger.exception("No extension: events are published before the response")
+        return None
+
+
+def after_response(task: Task) -> None:
+    """Do this once the response was sent, or at once where there is no extension."""
+    running = extension()
+    if running:
+        running.add(task)
+    else:
+        task()

@@ -1,0 +1,149 @@
+"""The Runtime and Extensions APIs of one sandbox, answering as Lambda does: a caller has its response at once.
+
+The next invocation begins once the runtime and every extension ask for one, as in Lambda.
+"""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from uuid import uuid4
+
+INITIALISATION = 30  # seconds
+
+
+@dataclass
+class Sandbox:
+    """What one sandbox asked and answered."""
+
+    address: str = ""
+    extensions: list[str] = field(default_factory=list)
+    refuse_extensions: bool = False
+    errors: list[Any] = field(default_factory=list)
+    _state: threading.Condition = field(default_factory=threading.Condition)
+    _waiting: set[str] = field(default_factory=set)
+    _event: tuple[str, bytes] | None = None  # the invocation that is going on
+    _taken: set[str] = field(default_factory=set)  # who was told of it
+    _answer: Any = None
+
+    def wait_until_idle(self) -> None:
+        """Wait until the runtime and all extensions ask for the next event: nothing is going on any more."""
+        with self._state:
+            everybody = {"runtime", *self.extensions}
+            assert self._state.wait_for(lambda: everybody <= self._waiting and not self._event, INITIALISATION)
+
+    def invoke(self, event: dict[str, Any]) -> tuple[Any, float]:
+        """Invoke once the sandbox is idle; gives the response and the seconds until it was there."""
+        self.wait_until_idle()
+        with self._state:
+            self._answer = None
+            self._taken.clear()
+            started = time.perf_counter()
+            self._event = (str(uuid4()), json.dumps(event).encode())
+            self._state.notify_all()
+            assert self._state.wait_for(lambda: self._answer is not None, INITIALISATION)
+            seconds = time.perf_counter() - started
+            return self._answer, seconds
+
+    def extensions_only(self, handler: Callable[[], None]) -> None:
+        """An invocation whose runtime is this handler; returns when the extensions are done with it."""
+        with self._state:
+            assert self._state.wait_for(lambda: {*self.extensions} <= self._waiting, INITIALISATION)
+            self._answer = None
+            self._event = ("one", b"{}")
+            self._state.notify_all()
+        handler()
+        self.answer({})
+        with self._state:
+            self._waiting.add("runtime")
+            self._taken.add("runtime")
+            assert self._state.wait_for(lambda: self._event is None, INITIALISATION)
+
+    def next_for(self, who: str) -> tuple[str, bytes]:
+        with self._state:
+            self._waiting.add(who)
+            if self._event and self._answer is not None and {"runtime", *self.extensions} <= self._waiting:
+                self._event = None
+            self._state.notify_all()
+            self._state.wait_for(lambda: self._event is not None and who not in self._taken)
+            assert self._event
+            self._taken.add(who)
+            self._waiting.discard(who)
+            return self._event
+
+    def answer(self, body: Any) -> None:
+        with self._state:
+            self._answer = body
+            self._state.notify_all()
+
+
+@contextmanager
+def lambda_double() -> Iterator[Sandbox]:
+    """Serve the APIs on a free port of the loopback interface."""
+    state = Sandbox()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
+
+        def do_GET(self) -> None:
+            if self.path.endswith("/runtime/invocation/next"):
+                request_id, event = state.next_for("runtime")
+                headers = {
+                    "Content-Type": "application/json",
+                    "Lambda-Runtime-Aws-Request-Id": request_id,
+                    "Lambda-Runtime-Deadline-Ms": str(int(time.time() * 1000) + 10_000),
+                    "Lambda-Runtime-Invoked-Function-Arn": "arn:aws:lambda:eu-central-1:123456789012:function:missions",
+                    "Lambda-Runtime-Trace-Id": "Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=0",
+                }
+                self._send(200, event, **headers)
+            elif self.path.endswith("/extension/event/next"):
+                request_id, _ = state.next_for(self.headers["Lambda-Extension-Identifier"])
+                self._send(200, json.dumps({"eventType": "INVOKE", "requestId": request_id}).encode())
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            if self.path.endswith("/extension/register"):
+                if state.refuse_extensions:
+                    self._send(403, b"{}")
+                    return
+                identifier = str(uuid4())
+                state.extensions.append(identifier)
+                self._send(200, b"{}", **{"Lambda-Extension-Identifier": identifier})
+            elif self.path.endswith("/response"):
+                state.answer(json.loads(body))
+                self._send(202, b"{}")
+            else:
+                state.errors.append(json.loads(body))
+                state.answer({"error": json.loads(body)})
+                self._send(202, b"{}")
+
+        def _send(self, status: int, body: bytes, **headers: str) -> None:
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+
+        def handle_error(self, *_: Any) -> None:
+            pass  # a sandbox that was killed
+
+    server = Server(("127.0.0.1", 0), Handler)
+    state.address = f"127.0.0.1:{server.server_port}"
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+    try:
+        yield state
+    finally:
+        server.shutdown()
+        server.server_close()
