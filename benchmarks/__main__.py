@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import handlers, memory, scale
+from benchmarks import handlers, memory, publishing, scale, startup, throughput
 from benchmarks.report import Report
 from benchmarks.timing import NotDone
 
@@ -19,6 +19,9 @@ PARTS: dict[str, Callable[..., None]] = {
     "handlers": handlers.measure,
     "flat": scale.measure,
     "memory": memory.measure,
+    "throughput": throughput.measure,
+    "publishing": publishing.measure,
+    "startup": startup.measure,
 }
 
 

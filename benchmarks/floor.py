@@ -15,6 +15,7 @@ from missions.store import Keys, _script
 Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
 
 KEYS = Keys("default")
+PENDING = KEYS.index(MissionStatus.PENDING)
 SCRIPTS = {name: _script(name)[1] for name in ("create", "status", "log", "list", "get_log")}
 INDEXES = [KEYS.index(status) for status in MissionStatus]
 RUNNING = [KEYS.stats, KEYS.durations, KEYS.index(MissionStatus.RUNNING), KEYS.index(MissionStatus.PENDING)]

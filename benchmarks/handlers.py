@@ -13,10 +13,23 @@ from missions.models import MissionCreate
 from benchmarks.proxy import Proxy, added, calibrate, proxy
 from benchmarks.report import Report, Row
 from benchmarks.timing import Contender, check, side_by_side
+from benchmarks.ways import floor_way, our_way, spec_way
 from benchmarks.world import (
-    CONTENT, OPERATIONS, READS, WRITES, Listener, floor_way, load, load_spec, log_at, new_ids, our_way, port, request,
-    server, spec_way, use, use_later,
-)  # fmt: skip
+    CONTENT,
+    OPERATIONS,
+    READS,
+    WRITES,
+    Listener,
+    load,
+    load_spec,
+    log_at,
+    new_ids,
+    port,
+    request,
+    server,
+    use,
+    use_later,
+)
 
 STORED = 10_000
 
@@ -98,12 +111,13 @@ def round_trips(report: Report, client: redis.Redis, way: Proxy) -> None:
 
 
 def behind_proxy(report: Report, client: redis.Redis, way: Proxy, rounds: int) -> None:
-    """Against the specification's way with a VPC's delay in each round trip, both without waiting for an event stream."""
+    """Against the specification's way with a VPC's delay in each round trip; neither waits for an event stream."""
     given = calibrate(way, port(client))
     use_later(way.port)
-    with redis.Redis(port=way.port, decode_responses=True) as delayed, redis.Redis(
-        port=way.port, decode_responses=True
-    ) as bare:
+    with (
+        redis.Redis(port=way.port, decode_responses=True) as delayed,
+        redis.Redis(port=way.port, decode_responses=True) as bare,
+    ):
         ours, spec, floor = our_way(client), spec_way(client, delayed), floor_way(client, bare)
         targets = {"create_mission": 3.0, "update_status": 3.0, "list_missions": 500.0}
         for operation in WRITES + READS:

@@ -12,7 +12,7 @@ from missions.service import append_log_entry, create_mission, update_status
 from benchmarks import floor, specification
 from benchmarks.report import Report, Row
 from benchmarks.timing import check
-from benchmarks.world import CONTENT, ENTRY, batched, load_scripts, new_ids, port, run_all, server, use_later
+from benchmarks.world import CONTENT, ENTRY, batched, load_scripts, new_ids, outbox, port, run_all, server, use_later
 
 ENTRIES = 6  # of a mission's log: created, started, completed, and three
 EVENTS = 9  # of a mission: one for each log entry, and three of its own
@@ -27,7 +27,9 @@ def measure(report: Report, *, quick: bool) -> None:
         check(client.llen(specification.log_key(ids[-1])) == ENTRIES, "the specification's log is not whole")
         check(client.scard(specification.INDEX) == count, "the specification's index is not whole")
         ours = _bytes(client, lambda: _lives_drained(client, ids)) / count
-        check(client.dbsize() == 2 * count + 3, "there are other keys than missions, logs, index, statistics, durations")
+        check(
+            client.dbsize() == 2 * count + 3, "there are other keys than missions, logs, index, statistics, durations"
+        )
         _check_lives(client, ids)
         whole = _bytes(client, lambda: _lives(client, ids)) / count
         _check_lives(client, ids)
@@ -63,7 +65,7 @@ def _still(client: redis.Redis) -> int:
     client.connection_pool.disconnect()
     last = -1
     for _ in range(100):
-        now = int(client.info("memory")["used_memory"])  # type: ignore[index]
+        now = int(client.info("memory")["used_memory"])
         if abs(now - last) < 512:
             return now
         last = now
@@ -89,7 +91,8 @@ def _lives_drained(client: redis.Redis, ids: Sequence[str]) -> None:
     for chunk in batched(ids, 200):
         _lives(client, chunk)
         client.delete(
-            floor.KEYS.outbox, *chain(*([floor.KEYS.token(f"request:{each}{n}") for n in range(1, 7)] for each in chunk))
+            floor.KEYS.outbox,
+            *chain(*([floor.KEYS.token(f"request:{each}{n}") for n in range(1, 7)] for each in chunk)),
         )
 
 
@@ -101,10 +104,10 @@ def _lives_spec(client: redis.Redis, ids: Sequence[str]) -> None:
             for each in chunk:
                 memo = _Memo(pipeline)
                 service = way(memo)
-                service.create_mission(specification.SpecCreate(id=each, **CONTENT))  # type: ignore[arg-type]
+                service.create_mission(specification.SpecCreate.model_validate({"id": each, **CONTENT}))
                 service.update_status(each, MissionStatus.RUNNING)
                 for _ in range(3):
-                    service.append_log_entry(each, specification.SpecLogEntry(**ENTRY))
+                    service.append_log_entry(each, specification.SpecLogEntry.model_validate(ENTRY))
                 service.update_status(each, MissionStatus.COMPLETED)
             pipeline.execute()
 
@@ -132,7 +135,7 @@ class _Memo:
 
 def _check_lives(client: redis.Redis, ids: Sequence[str]) -> None:
     stats = client.hgetall(floor.KEYS.stats)
-    check(stats.get("COMPLETED") == str(len(ids)), f"the statistics count {stats}")  # type: ignore[union-attr]
+    check(stats.get("COMPLETED") == str(len(ids)), f"the statistics count {stats}")
     check(client.zcard(floor.KEYS.index(MissionStatus.COMPLETED)) == len(ids), "the index is not whole")
     check(client.llen(floor.KEYS.log(ids[-1])) == ENTRIES, "a log is not whole")
 
@@ -144,8 +147,10 @@ def same_records(client: redis.Redis) -> None:
         text = str(client.get(floor.KEYS.mission(mission_id)))
         state, rest = text.split("\n", 1)
         log = [json.loads(entry) | {"timestamp": 0} for entry in client.lrange(floor.KEYS.log(mission_id), 0, -1)]
-        events = [json.loads(fields["facts"]) for _, fields in client.xrange(floor.KEYS.outbox)]  # type: ignore[union-attr]
-        events = [event | {"timestamp": 0, "id": ""} for event in events if event["payload"]["mission_id"] == mission_id]
+        events = [json.loads(text) for text in outbox(client)]
+        events = [
+            event | {"timestamp": 0, "id": ""} for event in events if event["payload"]["mission_id"] == mission_id
+        ]
         for event in events:
             event["payload"]["mission_id"] = ""
         return state.split(" ")[:2], rest, log, events, len(text)
