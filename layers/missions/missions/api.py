@@ -19,6 +19,8 @@ from typing import Any, NoReturn, TypeVar, get_type_hints
 
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver
 from aws_lambda_powertools.event_handler import Response as Response
+from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
+from aws_lambda_powertools.utilities.data_classes.common import CaseInsensitiveDict
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from missions.emitter import logger
@@ -33,9 +35,26 @@ MAX_BODY = 256 * 1024  # bytes
 PROBLEM = "application/problem+json"
 
 
+class _Event(APIGatewayProxyEventV2):
+    """A request whose headers are read once; powertools makes a dictionary of them at every look, four a request."""
+
+    @functools.cached_property
+    def headers(self) -> dict[str, str]:
+        return CaseInsensitiveDict(self.get("headers"))  # type: ignore[no-untyped-call]
+
+    @property
+    def resolved_headers_field(self) -> dict[str, Any]:
+        return self.headers
+
+
+class _Resolver(APIGatewayHttpResolver):
+    def _to_proxy_event(self, event: dict[str, Any]) -> _Event:
+        return _Event(event)
+
+
 def resolver() -> APIGatewayHttpResolver:
     """The resolver of one function; every MissionsError becomes its problem document."""
-    app = APIGatewayHttpResolver()
+    app = _Resolver()
     app.exception_handler(MissionsError)(functools.partial(_problem, app))
     app.not_found(lambda _: _problem(app, InvalidRequest(404, "no_such_route", "There is nothing at this path.")))
     return app
@@ -173,7 +192,7 @@ def _body(app: APIGatewayHttpResolver) -> Any:
     if len(body) > MAX_BODY or len(body.encode(errors="surrogatepass")) > MAX_BODY:
         raise InvalidRequest(413, "body_too_large", f"The body is larger than {MAX_BODY} bytes.")
     try:
-        return json.loads(body, object_pairs_hook=_unique, parse_constant=_refuse_constant)
+        return _DECODER.decode(body)
     except RecursionError:
         raise InvalidRequest(400, "malformed_json", "The JSON is nested too deep.") from None
     except ValueError as error:
@@ -191,3 +210,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
+
+
+# made once: json.loads makes one at each call
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse_constant)
