@@ -9,8 +9,9 @@ from typing import Any, ClassVar, Literal
 from uuid import uuid4
 
 from pydantic import BaseModel
+from pydantic_core import to_json
 
-from missions.models import LogLevel, MissionStatus, compact_json
+from missions.models import LogLevel, MissionStatus
 
 EventType = Literal["mission.created", "mission.status_changed", "mission.log_appended"]
 
@@ -91,4 +92,4 @@ class Event(BaseModel):
 
 def facts(event_type: EventType, payload: dict[str, Any], **meta: Any) -> str:
     """The facts of a new event, open at the front for what the store knows; its id is fixed here, for good."""
-    return compact_json({"id": str(uuid4()), "type": event_type, "payload": payload, "meta": meta})[1:]
+    return to_json({"id": str(uuid4()), "type": event_type, "payload": payload, "meta": meta}).decode()[1:]

@@ -34,7 +34,11 @@ class LogLevel(StrEnum):
 
 def compact_json(value: Any) -> str:
     """The one JSON text of a value: sorted and without spaces, so equal values are equal texts."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), sort_keys=True)
+    return _ENCODER.encode(value)
+
+
+# made once: json.dumps makes one at each call
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), sort_keys=True)
 
 
 def _not_reserved(mission_id: str) -> str:

@@ -56,15 +56,15 @@ def create_mission(payload: MissionCreate, write: Write | None = None) -> Missio
     """
     write = write or Write()
     keys = Keys(write.namespace)
-    content = compact_json(payload.model_dump(include={"name", "description", "data"}))
+    named = {"name": payload.name, "description": payload.description}
+    content = compact_json({**named, "data": payload.data})
     mission_id = payload.id or str(uuid4())
-    entry = _entry("Mission created", payload.model_dump(include={"name", "description"}))
+    entry = _entry("Mission created", named)
     created = charter.facts(
         "mission.created",
         {
             "mission_id": mission_id,
-            "name": payload.name,
-            "description": payload.description,
+            **named,
             "status": MissionStatus.PENDING,
         },
     )
