@@ -41,7 +41,7 @@ def measure(report: Report, *, quick: bool) -> None:
         validation(report, rounds=10 if quick else 40)
         with proxy(port(client)) as way:
             round_trips(report, client, way)
-            behind_proxy(report, client, way, rounds=4 if quick else 12)
+            behind_proxy(report, client, way, rounds=8 if quick else 30)
 
 
 def _fill(client: redis.Redis) -> None:
@@ -98,7 +98,7 @@ def round_trips(report: Report, client: redis.Redis, way: Proxy) -> None:
         contender.call(requests[0])  # warm: connected, and the namespace known
         way.reset()
         answers = [contender.call(each) for each in requests[1:]]
-        commands, trips = list(way.commands), way.round_trips
+        trips, commands = way.seen()
         contender.verify(requests[1:], answers)
         check(trips >= 2 and len(commands) == trips, "the proxy did not see the operation")
         acknowledged = commands.count("XDEL")

@@ -25,8 +25,14 @@ class Proxy:
     commands: list[str] = field(default_factory=list)
 
     def reset(self) -> None:
+        self.seen()
         self.round_trips = 0
         self.commands.clear()
+
+    def seen(self) -> tuple[int, list[str]]:
+        """The round trips and the commands so far, when the last one is surely counted."""
+        time.sleep(0.05)
+        return self.round_trips, list(self.commands)
 
 
 def _whole_commands(buffer: bytes) -> list[str] | None:
@@ -63,16 +69,14 @@ def proxy(target: int) -> Iterator[Proxy]:
         buffer = b""
         with suppress(OSError):
             while chunk := client.recv(65536):
-                buffer += chunk
-                names = _whole_commands(buffer)
-                if names is None:
-                    continue
-                state.round_trips += 1
-                state.commands += names
-                if state.delay:
+                if not buffer and state.delay:
                     time.sleep(state.delay)
-                server.sendall(buffer)
-                buffer = b""
+                server.sendall(chunk)
+                buffer += chunk  # counted while the server works, so that counting delays no one
+                if (names := _whole_commands(buffer)) is not None:
+                    state.round_trips += 1
+                    state.commands += names
+                    buffer = b""
         _shut(server)
 
     def replies(client: socket.socket, server: socket.socket) -> None:

@@ -15,11 +15,15 @@ from benchmarks.world import READS, WRITES
 
 LIBRARIES = """
 import redis
-from pydantic import BaseModel
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver
 app = APIGatewayHttpResolver()
 def handler(event, context):
     return app.resolve(event, context)
+"""
+MODEL = """
+class Model(BaseModel):
+    name: str
 """
 CLIENT = """
 import boto3
@@ -38,7 +42,8 @@ print(time.process_time() - started, callable(handler))
 
 
 def measure(report: Report, *, quick: bool) -> None:
-    reading = {"empty": LIBRARIES, **{name: f"from functions.{name}.app import handler\n" for name in READS}}
+    reading = {"empty": LIBRARIES, "with a model": LIBRARIES + MODEL}
+    reading |= {name: f"from functions.{name}.app import handler\n" for name in READS}
     writing = {
         "empty with boto3": LIBRARIES + CLIENT,
         **{name: f"from functions.{name}.app import handler\n{OUR_CLIENT}" for name in WRITES},
@@ -51,6 +56,10 @@ def measure(report: Report, *, quick: bool) -> None:
             seconds = _initialise(codes[name])
             if turn >= 0:  # the first one compiles
                 samples[name].seconds.append(seconds)
+    report.compare(
+        "initialisation", "an empty handler with one model", samples["with a model"], samples["empty"],
+        "empty handler", "<=",
+    )  # fmt: skip
     for names, empty in ((READS, "empty"), (WRITES, "empty with boto3")):
         for name in names:
             report.compare("initialisation", name, samples[name], samples[empty], f"{empty} handler", "<=", 1.15)
