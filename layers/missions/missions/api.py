@@ -21,7 +21,7 @@ from aws_lambda_powertools.event_handler import APIGatewayHttpResolver
 from aws_lambda_powertools.event_handler import Response as Response
 from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
 from aws_lambda_powertools.utilities.data_classes.common import CaseInsensitiveDict
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from missions.emitter import logger
 from missions.errors import InvalidRequest, MissionsError
@@ -148,7 +148,7 @@ def _problem(app: APIGatewayHttpResolver, error: MissionsError) -> Response[str]
     return Response(error.status, PROBLEM, json.dumps(document, ensure_ascii=False), headers)
 
 
-_MISSION_ID: TypeAdapter[str] = TypeAdapter(MissionId)
+_MISSION_ID: TypeAdapter[str] = TypeAdapter(MissionId, config=ConfigDict(defer_build=True))
 
 
 def _mission_id(app: APIGatewayHttpResolver) -> str:

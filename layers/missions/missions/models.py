@@ -125,7 +125,7 @@ Limit = Annotated[int, Field(ge=1, le=200)]
 
 
 class _Request(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=False, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", strict=False, allow_inf_nan=False, defer_build=True)
 
 
 class MissionCreate(_Request):
@@ -167,7 +167,11 @@ class LogQuery(_Request):
     cursor: str | None = None
 
 
-class Mission(BaseModel):
+class _Answer(BaseModel):
+    model_config = ConfigDict(defer_build=True)
+
+
+class Mission(_Answer):
     """A mission as the API shows it. `version` counts its changes: 1 when created, 1 more for each status."""
 
     id: str
@@ -181,7 +185,7 @@ class Mission(BaseModel):
     updated_at: float
 
 
-class LogEntry(BaseModel):
+class LogEntry(_Answer):
     """A log entry as the API shows it; `timestamp` is when the store took it."""
 
     timestamp: float
@@ -190,14 +194,14 @@ class LogEntry(BaseModel):
     data: dict[str, Any]
 
 
-class MissionPage(BaseModel):
+class MissionPage(_Answer):
     """One page of missions; `next_cursor` asks for the following one and is null on the last."""
 
     missions: list[Mission]
     next_cursor: str | None
 
 
-class LogPage(BaseModel):
+class LogPage(_Answer):
     """One page of a mission's log; `next_cursor` asks for the following one and is null on the last."""
 
     mission_id: str
@@ -205,13 +209,13 @@ class LogPage(BaseModel):
     next_cursor: str | None
 
 
-class Health(BaseModel):
+class Health(_Answer):
     """The store answers."""
 
     status: Literal["ok"] = "ok"
 
 
-class Stats(BaseModel):
+class Stats(_Answer):
     """Counts of a namespace's missions; `last_updated` is null before the first one."""
 
     total: int
@@ -219,7 +223,7 @@ class Stats(BaseModel):
     last_updated: float | None
 
 
-class StatsOverview(BaseModel):
+class StatsOverview(_Answer):
     """The statistics of all missions."""
 
     stats: Stats
