@@ -26,6 +26,8 @@ def benchmarked(missions: None, redis_client: redis.Redis, monkeypatch: pytest.M
     for handler, stream in streams:
         handler.setStream(stream)
     emitter.logger.setLevel(level)
+    world._nowhere().close()
+    world._nowhere.cache_clear()
     forget()
 
 
