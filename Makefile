@@ -9,7 +9,7 @@ export PYTHONPATH := .:layers/missions
 export SAM_CLI_TELEMETRY := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo relay test test-faults test-e2e lint format documents build sam-local lock clean
+.PHONY: help install run demo relay test test-faults test-e2e bench profile lint format documents build sam-local lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,10 +42,16 @@ test-faults: $(INSTALLED) ## Run thousands of operations under every fault and p
 test-e2e: $(INSTALLED) ## Run the end-to-end tests against BASE_URL, such as make sam-local's
 	@$(BIN)/pytest tests/e2e --base-url $(or $(BASE_URL),http://127.0.0.1:$(or $(PORT),3000))
 
+bench: $(INSTALLED) ## Measure against the floor and the specification's way (QUICK=1 for a minute's look)
+	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick)
+
+profile: $(INSTALLED) ## Show where the time of a create and of a page goes
+	@$(BIN)/python -m benchmarks.profile
+
 lint: $(INSTALLED) ## Check style, types and the template
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy layers/missions/missions local
+	@$(BIN)/mypy layers/missions/missions local benchmarks
 	@$(BIN)/sam validate --lint
 
 format: $(INSTALLED) ## Put the code into its style

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 from aws_lambda_powertools.event_handler.openapi.merge import OpenAPIMerge
 from aws_lambda_powertools.event_handler.openapi.params import Query
 from missions.charter import PAYLOADS, Event
-from missions.models import INT64, NO_NUL, LogQuery, MissionId, MissionQuery, Problem
+from missions.fields import INT64, NO_NUL, MissionId
+from missions.models import LogQuery, MissionQuery, Problem
 from pydantic import TypeAdapter
 from pydantic.json_schema import models_json_schema
 

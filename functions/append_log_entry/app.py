@@ -1,7 +1,8 @@
 """POST /api/missions/{mission_id}/log: append an entry to a mission's log, and publish mission.log_appended."""
 
 from missions import api, service
-from missions.models import LogBatch, LogEntry, LoggedBatch, MissionId, MissionLogEntry
+from missions.fields import MissionId
+from missions.models import LogBatch, LogEntry, LoggedBatch, MissionLogEntry
 
 app = api.resolver()
 

@@ -1,7 +1,8 @@
 """GET /api/missions/{mission_id}/log: read a mission's log, page by page."""
 
 from missions import api, service
-from missions.models import LogPage, LogQuery, MissionId
+from missions.fields import MissionId
+from missions.models import LogPage, LogQuery
 
 app = api.resolver()
 

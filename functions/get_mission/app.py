@@ -1,7 +1,8 @@
 """GET /api/missions/{mission_id}: read a mission."""
 
 from missions import api, service
-from missions.models import Mission, MissionId
+from missions.fields import MissionId
+from missions.models import Mission
 
 app = api.resolver()
 

@@ -1,7 +1,8 @@
 """POST /api/missions/{mission_id}/status: change a mission's status, and publish mission.status_changed."""
 
 from missions import api, service
-from missions.models import Mission, MissionId, StatusUpdate
+from missions.fields import MissionId
+from missions.models import Mission, StatusUpdate
 
 app = api.resolver()
 ALSO = {409: "The status table does not allow it", 412: "If-Match names another version"}

@@ -15,18 +15,20 @@ import functools
 import inspect
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Literal, NoReturn, TypeVar, get_args, get_type_hints
 
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver
 from aws_lambda_powertools.event_handler import Response as Response
+from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
+from aws_lambda_powertools.utilities.data_classes.common import CaseInsensitiveDict
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from missions.emitter import logger
+from missions.emitter import extension, logger
 from missions.errors import Forbidden, InvalidRequest, MissionsError
-from missions.extension import extension
-from missions.models import FieldError, Mission, MissionId, Problem
+from missions.fields import MissionId
+from missions.models import FieldError, Mission, Problem
 from missions.service import Write
 from missions.settings import settings
 
@@ -38,9 +40,26 @@ PROBLEM = "application/problem+json"
 NAMESPACE = re.compile(r"[A-Za-z0-9._~-]{1,128}")
 
 
+class _Event(APIGatewayProxyEventV2):
+    """A request whose headers are read once; powertools makes a dictionary of them at every look, four a request."""
+
+    @functools.cached_property
+    def headers(self) -> dict[str, str]:
+        return CaseInsensitiveDict(self.get("headers"))  # type: ignore[no-untyped-call]
+
+    @property
+    def resolved_headers_field(self) -> dict[str, Any]:
+        return self.headers
+
+
+class _Resolver(APIGatewayHttpResolver):
+    def _to_proxy_event(self, event: dict[str, Any]) -> _Event:
+        return _Event(event)
+
+
 def resolver() -> APIGatewayHttpResolver:
     """The resolver of one function; every MissionsError becomes its problem document."""
-    app = APIGatewayHttpResolver()
+    app = _Resolver()
     app.exception_handler(MissionsError)(functools.partial(_problem, app))
     app.not_found(lambda _: _problem(app, InvalidRequest(404, "no_such_route", "There is nothing at this path.")))
     return app
@@ -61,7 +80,9 @@ def operation(
     """
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
-        parameters = {name: kind for name, kind in get_type_hints(function).items() if name != "return"}
+        parameters = get_type_hints(function)
+        _build(parameters.values())
+        del parameters["return"]
 
         @functools.wraps(function)
         def call(**path: str) -> Response[Any]:
@@ -196,6 +217,14 @@ def _mission_id(app: APIGatewayHttpResolver) -> str:
         _invalid(error, "path", "/mission_id")
 
 
+def _build(kinds: Iterable[Any]) -> None:
+    """Build the models of these types now, while Lambda initialises, and not in the first request."""
+    for kind in kinds:
+        _build(get_args(kind))
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            kind.model_rebuild()
+
+
 def _kind(model: Any, body: Any) -> type[BaseModel]:
     """The model of a body: of a union the last whose first field the body has, else the first."""
     kinds: tuple[type[BaseModel], ...] = get_args(model) or (model,)
@@ -235,7 +264,7 @@ def _body(app: APIGatewayHttpResolver) -> Any:
     if len(body) > MAX_BODY or len(body.encode(errors="surrogatepass")) > MAX_BODY:
         raise InvalidRequest(413, "body_too_large", f"The body is larger than {MAX_BODY} bytes.")
     try:
-        return json.loads(body, object_pairs_hook=_unique, parse_constant=_refuse_constant)
+        return _DECODER.decode(body)
     except RecursionError:
         raise InvalidRequest(400, "malformed_json", "The JSON is nested too deep.") from None
     except ValueError as error:
@@ -253,3 +282,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
+
+
+# made once: json.loads makes one at each call
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse_constant)

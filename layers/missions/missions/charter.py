@@ -8,14 +8,19 @@ import json
 from typing import Any, ClassVar, Literal
 from uuid import uuid4
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
+from pydantic_core import to_json
 
-from missions.models import LogLevel, MissionStatus, compact_json
+from missions.models import LogLevel, MissionStatus
 
 EventType = Literal["mission.created", "mission.status_changed", "mission.log_appended"]
 
 
-class MissionCreated(BaseModel):
+class _Deferred(BaseModel):
+    model_config = ConfigDict(defer_build=True)
+
+
+class MissionCreated(_Deferred):
     """Payload of mission.created; `created_at` in Unix seconds."""
 
     time_field: ClassVar = "created_at"
@@ -27,7 +32,7 @@ class MissionCreated(BaseModel):
     created_at: float
 
 
-class MissionStatusChanged(BaseModel):
+class MissionStatusChanged(_Deferred):
     """Payload of mission.status_changed; `changed_at` in Unix seconds."""
 
     time_field: ClassVar = "changed_at"
@@ -38,7 +43,7 @@ class MissionStatusChanged(BaseModel):
     changed_at: float
 
 
-class MissionLogAppended(BaseModel):
+class MissionLogAppended(_Deferred):
     """Payload of mission.log_appended; `appended_at` in Unix seconds."""
 
     time_field: ClassVar = "appended_at"
@@ -56,7 +61,7 @@ PAYLOADS: dict[EventType, type[MissionCreated | MissionStatusChanged | MissionLo
 }
 
 
-class Event(BaseModel):
+class Event(_Deferred):
     """The Charter v1.0 envelope; `timestamp` in Unix seconds.
 
     `meta` carries `namespace`, `sequence` (counts the events of one mission from 1 without gaps) and, on a status
@@ -91,4 +96,4 @@ class Event(BaseModel):
 
 def facts(event_type: EventType, payload: dict[str, Any], **meta: Any) -> str:
     """The facts of a new event, open at the front for what the store knows; its id is fixed here, for good."""
-    return compact_json({"id": str(uuid4()), "type": event_type, "payload": payload, "meta": meta})[1:]
+    return to_json({"id": str(uuid4()), "type": event_type, "payload": payload, "meta": meta}).decode()[1:]

@@ -3,16 +3,20 @@
 What it did not publish stays in the outbox, and the relay publishes it within minutes.
 """
 
+import os
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from aws_lambda_powertools import Logger
 
 from missions.charter import Event
 from missions.settings import settings
+
+if TYPE_CHECKING:
+    from missions.extension import Extension
 
 DEADLINE = 0.8  # seconds after which a request begins no further batch; with one last time-out it stays below three
 PAUSE = 10.0  # seconds, and up to twice that: after a failure requests leave their events to the relay
@@ -59,6 +63,30 @@ def _event_bridge() -> EventStream:
     from missions.eventbridge import EventBridge  # boto3 costs 200 ms, and only those who publish need it
 
     return EventBridge(_bus_name())
+
+
+@cache
+def extension() -> "Extension | None":
+    """The extension of this sandbox, registered at the first call, which has to be while Lambda initialises it."""
+    address = os.environ.get("AWS_LAMBDA_RUNTIME_API")  # the runtime's own, there before any request
+    if not address:
+        return None
+    from missions.extension import Extension  # its HTTP client costs 10 ms, and only those who publish need it
+
+    try:
+        return Extension(address)
+    except Exception:
+        logger.exception("No extension: events are published before the response")
+        return None
+
+
+def after_response(task: Callable[[], None]) -> None:
+    """Do this once the response was sent, or at once where there is no extension."""
+    running = extension()
+    if running:
+        running.add(task)
+    else:
+        task()
 
 
 def batches(facts: Sequence[str]) -> Iterator[slice]:

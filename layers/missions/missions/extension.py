@@ -8,11 +8,9 @@ outbox, and the relay publishes them.
 
 import http.client
 import json
-import os
 import threading
 import time
 from collections.abc import Callable
-from functools import cache
 from queue import SimpleQueue
 
 from missions.emitter import logger
@@ -29,7 +27,6 @@ class Extension:
     """The extension of this sandbox. Its methods are called by the handler's thread, `_run` is its own."""
 
     def __init__(self, address: str) -> None:
-        self._address = address
         self._pending: list[tuple[float, Task]] = []
         self._ended: SimpleQueue[list[tuple[float, Task]]] = SimpleQueue()
         self._connection = http.client.HTTPConnection(address)
@@ -80,25 +77,3 @@ class Extension:
             task()
         except Exception:
             logger.exception("What was left for after the response failed; its events stay in the outbox")
-
-
-@cache
-def extension() -> Extension | None:
-    """The extension of this sandbox, registered at the first call, which has to be while Lambda initialises it."""
-    address = os.environ.get("AWS_LAMBDA_RUNTIME_API")  # the runtime's own, and there before any request
-    if not address:
-        return None
-    try:
-        return Extension(address)
-    except (OSError, http.client.HTTPException):
-        logger.exception("No extension: events are published before the response")
-        return None
-
-
-def after_response(task: Task) -> None:
-    """Do this once the response was sent, or at once where there is no extension."""
-    running = extension()
-    if running:
-        running.add(task)
-    else:
-        task()

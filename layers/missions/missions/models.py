@@ -1,16 +1,23 @@
-"""What goes over the API: missions, their log, pages and statistics. Times are Unix seconds."""
+"""What goes over the API: missions, their log, pages, statistics and errors. Times are Unix seconds."""
 
-import json
-import re
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field
 
-RESERVED_IDS = frozenset({".", "..", "health", "stats", "openapi.json"})  # a GET could not reach these
-CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-MAX_DEPTH = 64
-INT64 = range(-(2**63), 2**63)
+from missions.fields import (
+    JSON_OBJECT,
+    SEVERAL,
+    Cursor,
+    Description,
+    Limit,
+    Message,
+    MissionId,
+    Moment,
+    Name,
+    Reason,
+    json_object,
+)
 
 
 class MissionStatus(StrEnum):
@@ -32,121 +39,12 @@ class LogLevel(StrEnum):
     DEBUG = "debug"
 
 
-def compact_json(value: Any) -> str:
-    """The one JSON text of a value: sorted and without spaces, so equal values are equal texts."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), sort_keys=True)
+class _Model(BaseModel):
+    model_config = ConfigDict(defer_build=True)  # a function builds those that it uses (api.operation)
 
 
-def _not_reserved(mission_id: str) -> str:
-    if mission_id in RESERVED_IDS:
-        raise ValueError(f"'{mission_id}' is reserved; choose another id")
-    return mission_id
-
-
-def _not_blank(text: str) -> str:
-    if not text.strip():
-        raise ValueError("must not be blank")
-    if CONTROL.search(text):
-        raise ValueError("must not contain control characters or line breaks")
-    return text
-
-
-def _no_nul(text: str) -> str:
-    if "\0" in text:
-        raise ValueError("must not contain the character U+0000")
-    return text
-
-
-def _json_object(limit: int) -> AfterValidator:
-    """Accept only JSON that EventBridge, too, would take: finite numbers, int64, bounded depth and size."""
-
-    def check(data: dict[str, Any]) -> dict[str, Any]:
-        level: list[Any] = [data]
-        for _ in range(MAX_DEPTH + 1):
-            below: list[Any] = []
-            for value in level:
-                match value:
-                    case dict():
-                        below += value.keys()
-                        below += value.values()
-                    case list():
-                        below += value
-                    case str():
-                        if "\0" in value:
-                            raise ValueError("must not contain the character U+0000")
-                    case bool() | None | float():
-                        pass
-                    case int():
-                        if value not in INT64:
-                            raise ValueError("has an integer beyond 64 bits; send it as a string")
-                    case _:
-                        raise ValueError(f"has a value of type {type(value).__name__}, which is not JSON")
-            if not below:
-                break
-            level = below
-        else:
-            raise ValueError(f"is nested deeper than {MAX_DEPTH} levels; flatten it")
-        try:
-            size = len(compact_json(data).encode())
-        except UnicodeEncodeError:
-            raise ValueError("has a text that is not valid Unicode (a lone surrogate)") from None
-        except ValueError:
-            raise ValueError("has a number that is not finite; send it as a string or null") from None
-        if size > limit:
-            raise ValueError(f"is {size} bytes of JSON; the limit is {limit}")
-        return data
-
-    return AfterValidator(check)
-
-
-def _text(minimum: int, maximum: int, **schema: Any) -> Any:
-    """Limits in characters, and for the documents what the validator checks beside them."""
-    return Field(min_length=minimum, max_length=maximum, json_schema_extra=schema)
-
-
-NO_NUL = r"^[^\x00]*$"
-ONE_LINE = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
-
-MissionId = Annotated[
-    str,
-    Field(
-        pattern=r"^[A-Za-z0-9._~-]+$",
-        min_length=1,
-        max_length=128,
-        json_schema_extra={"not": {"enum": sorted(RESERVED_IDS)}},
-    ),
-    AfterValidator(_not_reserved),
-]
-Name = Annotated[str, _text(1, 200, pattern=ONE_LINE), AfterValidator(_not_blank)]
-Description = Annotated[str, _text(0, 4000, pattern=NO_NUL), AfterValidator(_no_nul)]
-Reason = Annotated[str, _text(1, 1000, pattern=NO_NUL), AfterValidator(_no_nul)]
-
-
-def _message_size(text: str) -> str:
-    size = len(text.encode())
-    if size > 8192:
-        raise ValueError(f"is {size} bytes; the limit is 8192")
-    return text
-
-
-Message = Annotated[
-    str,
-    Field(min_length=1, json_schema_extra={"maxLength": 8192, "pattern": NO_NUL}),
-    AfterValidator(_no_nul),
-    AfterValidator(_message_size),
-]
-JSON_OBJECT = WithJsonSchema(
-    {
-        "type": "object",
-        "propertyNames": {"pattern": NO_NUL},
-        "additionalProperties": {"$ref": "#/components/schemas/JsonValue"},
-    }
-)
-Limit = Annotated[int, Field(ge=1, le=200)]
-
-
-class _Request(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=False, allow_inf_nan=False)
+class _Request(_Model):
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 def _example(**members: Any) -> ConfigDict:
@@ -161,7 +59,7 @@ class MissionCreate(_Request):
     id: MissionId | None = None
     name: Name
     description: Description = ""
-    data: Annotated[dict[str, Any], _json_object(65536), JSON_OBJECT] = {}
+    data: Annotated[dict[str, Any], json_object(65536), JSON_OBJECT] = {}
 
 
 class StatusUpdate(_Request):
@@ -180,7 +78,7 @@ class MissionLogEntry(_Request):
 
     level: LogLevel = LogLevel.INFO
     message: Message
-    data: Annotated[dict[str, Any], _json_object(16384), JSON_OBJECT] = {}
+    data: Annotated[dict[str, Any], json_object(16384), JSON_OBJECT] = {}
 
 
 class LogBatch(_Request):
@@ -191,18 +89,10 @@ class LogBatch(_Request):
     entries: Annotated[list[MissionLogEntry], Field(min_length=1, max_length=100)]
 
 
-def _several(value: Any) -> Any:
-    return value.split(",") if isinstance(value, str) else value  # as API Gateway joins a parameter given twice
-
-
-Moment = Annotated[float, Field(ge=0, lt=10**10)]  # Unix seconds; the store's texts of 16 digits end there
-Cursor = Annotated[str, Field(min_length=1, max_length=200)]
-
-
 class MissionQuery(_Request):
     """Which page of which missions: of some statuses, created in some time (Unix seconds, both ends excluded)."""
 
-    status: Annotated[list[MissionStatus], BeforeValidator(_several)] = []
+    status: Annotated[list[MissionStatus], SEVERAL] = []
     created_after: Moment | None = None
     created_before: Moment | None = None
     order: Literal["newest", "oldest"] = "newest"
@@ -213,13 +103,13 @@ class MissionQuery(_Request):
 class LogQuery(_Request):
     """Which page of a log: of some levels, the oldest or the newest first."""
 
-    level: Annotated[list[LogLevel], BeforeValidator(_several)] = []
+    level: Annotated[list[LogLevel], SEVERAL] = []
     order: Literal["newest", "oldest"] = "oldest"
     limit: Limit = 50
     cursor: Cursor | None = None
 
 
-class Mission(BaseModel):
+class Mission(_Model):
     """A mission as the API shows it. `version` counts its changes: 1 when created, 1 more for each status."""
 
     model_config = _example(
@@ -245,7 +135,7 @@ class Mission(BaseModel):
     updated_at: float
 
 
-class LogEntry(BaseModel):
+class LogEntry(_Model):
     """A log entry as the API shows it; `timestamp` is when the store took it."""
 
     model_config = _example(timestamp=1703001350.789, level="info", message="Deployment step 3/5 completed", data={})
@@ -256,20 +146,20 @@ class LogEntry(BaseModel):
     data: dict[str, Any]
 
 
-class LoggedBatch(BaseModel):
+class LoggedBatch(_Model):
     """The log entries that were appended together."""
 
     entries: list[LogEntry]
 
 
-class MissionPage(BaseModel):
+class MissionPage(_Model):
     """One page of missions; `next_cursor` asks for the following one and is null on the last."""
 
     missions: list[Mission]
     next_cursor: str | None
 
 
-class LogPage(BaseModel):
+class LogPage(_Model):
     """One page of a mission's log; `next_cursor` asks for the following one and is null on the last.
 
     `poll_cursor` asks, with order=oldest, for exactly what is appended after this page; on a later page of the newest
@@ -282,7 +172,7 @@ class LogPage(BaseModel):
     poll_cursor: str | None
 
 
-class FieldError(BaseModel):
+class FieldError(_Model):
     """One bad field: where it is, as a JSON pointer into the body, the query or the path, and what is wrong."""
 
     place: Literal["body", "query", "path"] = Field(serialization_alias="in")
@@ -290,7 +180,7 @@ class FieldError(BaseModel):
     detail: str
 
 
-class Problem(BaseModel):
+class Problem(_Model):
     """An error (RFC 9457): `code` is stable, `detail` says what to do."""
 
     model_config = ConfigDict(
@@ -319,13 +209,13 @@ class Problem(BaseModel):
     errors: list[FieldError] = []
 
 
-class Health(BaseModel):
+class Health(_Model):
     """The store answers."""
 
     status: Literal["ok"] = "ok"
 
 
-class Durations(BaseModel):
+class Durations(_Model):
     """How long finished missions ran, from RUNNING to COMPLETED or FAILED, in seconds; null while there is none.
 
     The percentiles are within 3.2 % of the true ones.
@@ -337,7 +227,7 @@ class Durations(BaseModel):
     p95: float | None
 
 
-class Stats(BaseModel):
+class Stats(_Model):
     """Counts of a namespace's missions; `last_updated` is null before the first one.
 
     `success_rate` is the share of COMPLETED in COMPLETED and FAILED. A finished mission that is cancelled afterwards
@@ -351,7 +241,7 @@ class Stats(BaseModel):
     last_updated: float | None
 
 
-class StatsOverview(BaseModel):
+class StatsOverview(_Model):
     """The statistics of all missions."""
 
     model_config = _example(

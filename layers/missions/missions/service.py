@@ -20,7 +20,7 @@ from missions.errors import (
     StoreUnavailable,
     TransitionRefused,
 )
-from missions.extension import after_response
+from missions.fields import compact_json
 from missions.models import (
     LogEntry,
     LogLevel,
@@ -33,7 +33,6 @@ from missions.models import (
     MissionQuery,
     MissionStatus,
     Stats,
-    compact_json,
 )
 from missions.store import Keys, store
 
@@ -57,15 +56,15 @@ def create_mission(payload: MissionCreate, write: Write | None = None) -> Missio
     """
     write = write or Write()
     keys = Keys(write.namespace)
-    content = compact_json(payload.model_dump(include={"name", "description", "data"}))
+    named = {"name": payload.name, "description": payload.description}
+    content = compact_json({**named, "data": payload.data})
     mission_id = payload.id or str(uuid4())
-    entry = _entry("Mission created", payload.model_dump(include={"name", "description"}))
+    entry = _entry("Mission created", named)
     created = charter.facts(
         "mission.created",
         {
             "mission_id": mission_id,
-            "name": payload.name,
-            "description": payload.description,
+            **named,
             "status": MissionStatus.PENDING,
         },
     )
@@ -254,7 +253,7 @@ def _write(
     write.outcome, replayed, entries, *rest = reply
     write.replayed = bool(replayed)
     if entries:
-        after_response(functools.partial(_publish, names, entries))
+        emitter.after_response(functools.partial(_publish, names, entries))
     return list(rest)
 
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 class Settings(BaseModel):
     """What the service takes from its environment, beside boto3's own variables."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     redis_url: str = Field(min_length=1)
     redis_cluster: bool = False

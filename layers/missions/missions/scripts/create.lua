@@ -12,25 +12,22 @@ if answer then
   return {outcome, 1, {}, id, state}
 end
 
-local mission = redis.call('GET', KEYS[1])
+redis.call('LLEN', KEYS[2])
+redis.call('XLEN', KEYS[3])
+redis.call('ZCARD', KEYS[6])
+local pending = (redis.call('HGET', KEYS[5], 'PENDING') or 0) + 1
+
+local now = micros()
+local state = 'PENDING 1 ' .. now .. ' ' .. now .. ' 0\n'
+local mission = redis.call('SET', KEYS[1], state .. '\n' .. ARGV[5], 'NX', 'GET')
 if mission then
   local state, content = mission:match('^([^\n]*\n[^\n]*)\n(.*)$')
   if content ~= ARGV[5] then return {'conflict'} end
   record('exists ' .. ARGV[4] .. ' ' .. state)
   return {'exists', 0, {}, ARGV[4], state}
 end
-
-redis.call('LLEN', KEYS[2])
-redis.call('XLEN', KEYS[3])
-redis.call('HLEN', KEYS[5])
-redis.call('ZCARD', KEYS[6])
-
-local now = micros()
-local state = 'PENDING 1 ' .. now .. ' ' .. now .. ' 0\n'
-redis.call('SET', KEYS[1], state .. '\n' .. ARGV[5])
 redis.call('ZADD', KEYS[6], 0, now .. ARGV[4])
-redis.call('HINCRBY', KEYS[5], 'PENDING', 1)
-redis.call('HSET', KEYS[5], 'last_updated', now)
+redis.call('HSET', KEYS[5], 'PENDING', pending, 'last_updated', now)
 append(now, ARGV[6])
 emit(1, now, ARGV[7])
 emit(2, now, ARGV[8])

@@ -33,7 +33,8 @@ if not source then return {'refused', status, ARGV[5]} end
 
 local logged, last = log_end()
 redis.call('XLEN', KEYS[3])
-redis.call('HLEN', KEYS[5])
+local counts = redis.call('HMGET', KEYS[5], status, ARGV[5])
+local left, reached = counts[1] - 1, (counts[2] or 0) + 1
 redis.call('HLEN', KEYS[6])
 redis.call('ZCARD', KEYS[7])
 redis.call('ZCARD', source)
@@ -60,9 +61,7 @@ state = table.concat({ARGV[5], version + 1, created, now, ran}, ' ') .. '\n' .. 
 redis.call('SET', KEYS[1], state .. '\n' .. content)
 redis.call('ZREM', source, created .. ARGV[4])
 redis.call('ZADD', KEYS[7], 0, created .. ARGV[4])
-redis.call('HINCRBY', KEYS[5], status, -1)
-redis.call('HINCRBY', KEYS[5], ARGV[5], 1)
-redis.call('HSET', KEYS[5], 'last_updated', now)
+redis.call('HSET', KEYS[5], status, left, ARGV[5], reached, 'last_updated', now)
 append(now, ARGV[8] .. '"from":"' .. status .. '","to":"' .. ARGV[5] .. '"}}')
 emit(logged + version + 1, now, ARGV[9])
 emit(logged + version + 2, now, '"old_status":"' .. status .. '",' .. ARGV[10])
