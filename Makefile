@@ -11,7 +11,6 @@ TEMPLATE_ARCHITECTURE := $(if $(filter arm64 aarch64,$(shell uname -m)),arm64,x8
 LAYER_LIMIT := 20480
 export PYTHONPATH := .:layers/missions
 export SAM_CLI_TELEMETRY := 0
-export AWS_DEFAULT_REGION ?= eu-central-1
 
 .DEFAULT_GOAL := help
 .PHONY: help install run demo test test-e2e lint format schemas build audit sam-local lock clean
