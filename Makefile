@@ -55,7 +55,7 @@ format: $(INSTALLED) ## Put the code into its style
 schemas: $(INSTALLED) ## Write the JSON schemas of the events from the models
 	@$(BIN)/python -m local.schemas
 
-build: $(INSTALLED) ## Build the functions and the layer as they are deployed (needs python3.13)
+build: $(INSTALLED) ## Build the functions and the layer for this machine (needs python3.13)
 	@$(BIN)/sam build --parameter-overrides Architecture=$(TEMPLATE_ARCHITECTURE)
 	@size=$$(du -sk .aws-sam/build/MissionsLayer | cut -f1); echo "The layer takes $$size KiB of $(LAYER_LIMIT)"; \
 	  test $$size -le $(LAYER_LIMIT) || { echo "It is too large: see what layers/missions/requirements.txt brings"; exit 1; }

@@ -84,7 +84,7 @@ def the_bus_refuses_everybody_else_who_speaks_for_missions(stack: Stack) -> list
 def every_function_has_a_role_of_its_own(stack: Stack) -> list[str]:
     functions = stack.of("AWS::Lambda::Function")
     roles = [role_of(stack, name) for name in functions]
-    return [] if len(set(roles)) == len(functions) == 9 else [str(sorted(roles))]
+    return [] if len(set(roles)) == len(functions) else [str(sorted(roles))]
 
 
 def every_policy_names_actions_and_resources(stack: Stack) -> list[str]:
