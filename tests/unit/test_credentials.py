@@ -231,17 +231,24 @@ def test_settings_that_name_no_store_or_send_a_token_in_clear_are_refused(enviro
         Settings.model_validate(environment)
 
 
-def test_a_function_that_reads_a_plain_store_imports_no_boto3_and_connects_to_nothing() -> None:
+def test_readers_of_a_plain_store_import_no_boto3_and_no_function_connects_at_import() -> None:
     """A snapshot is taken after the imports, so what they connected to would be gone when it is restored."""
     program = """
-import socket, sys
+import importlib, socket, sys
+from pathlib import Path
 def refuse(*_):
     raise AssertionError("connected at import")
 socket.socket.connect = refuse
-from functions.get_mission import app
+functions = {path.parent.name for path in Path("functions").glob("*/app.py")}
+writers = {"create_mission", "update_status", "append_log_entry", "relay_events"}
+assert writers < functions
+for name in functions - writers:
+    importlib.import_module(f"functions.{name}.app")
 from missions.store import store
 store()
 print(sorted(set(sys.modules) & {"boto3", "botocore.session"}))
+for name in writers:
+    importlib.import_module(f"functions.{name}.app")
 """
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'layers/missions'}", "REDIS_URL": "redis://127.0.0.1:1"}
     done = subprocess.run(
