@@ -4,12 +4,17 @@ PYTHON ?= python3
 BIN := .venv/bin
 LOCK := local/requirements.txt
 INSTALLED := .venv/.installed
+AUDIT_LOCK := local/audit-requirements.txt
+AUDIT_INSTALLED := .audit/.installed
 TEMPLATE_ARCHITECTURE := $(if $(filter arm64 aarch64,$(shell uname -m)),arm64,x86_64)
+# KiB: every start of a function loads it, and Lambda takes 256,000 at most
+LAYER_LIMIT := 20480
 export PYTHONPATH := .:layers/missions
 export SAM_CLI_TELEMETRY := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo relay test test-faults test-e2e bench profile lint format documents build sam-local lock clean
+.PHONY: help install run demo relay test test-faults test-e2e bench profile lint format documents build audit \
+  sam-local lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,21 +53,34 @@ bench: $(INSTALLED) ## Measure against the floor and the specification's way (QU
 profile: $(INSTALLED) ## Show where the time of a create and of a page goes
 	@$(BIN)/python -m benchmarks.profile
 
-lint: $(INSTALLED) ## Check style, types and the template
+lint: $(INSTALLED) ## Check style, types and the templates
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy layers/missions/missions local benchmarks
+	@$(BIN)/sam validate  # transforms; --lint alone passes what cannot be transformed
 	@$(BIN)/sam validate --lint
+	@$(BIN)/cfn-lint template.yaml events/workflow.yaml
 
 format: $(INSTALLED) ## Put the code into its style
 	@$(BIN)/ruff check --fix-only --quiet .
 	@$(BIN)/ruff format .
 
-documents: $(INSTALLED) ## Make the OpenAPI and AsyncAPI documents from the models
+documents: $(INSTALLED) ## Make the OpenAPI and AsyncAPI documents and the events' schemas from the models
 	@$(BIN)/python -m local.documents
 
-build: $(INSTALLED) ## Build the functions and the layer as they are deployed (needs python3.13)
+build: $(INSTALLED) ## Build the functions and the layer for this machine (needs python3.13)
 	@$(BIN)/sam build --parameter-overrides Architecture=$(TEMPLATE_ARCHITECTURE)
+	@size=$$(du -sk .aws-sam/build/MissionsLayer | cut -f1); echo "The layer takes $$size KiB of $(LAYER_LIMIT)"; \
+	  test $$size -le $(LAYER_LIMIT) || { echo "It is too large: see what layers/missions/requirements.txt brings"; exit 1; }
+
+audit: $(INSTALLED) $(AUDIT_INSTALLED) ## Check the templates and the layer's packages for what is known to be unsafe
+	@$(BIN)/python -m local.audit
+
+# An environment of its own, since checkov's pins and SAM's exclude each other
+$(AUDIT_INSTALLED): $(AUDIT_LOCK)
+	@$(PYTHON) -m venv --clear .audit
+	@.audit/bin/pip install --quiet --disable-pip-version-check --requirement $(AUDIT_LOCK)
+	@touch $@
 
 sam-local: $(INSTALLED) ## Run the functions under sam local, with a container engine such as Docker
 	@$(BIN)/python -m local.sam
@@ -72,6 +90,8 @@ lock: ## Pin what pyproject.toml and the layer ask for
 	@.venv/lock/bin/pip install --quiet uv
 	@.venv/lock/bin/uv pip compile --quiet --universal --upgrade --python-version 3.11 --no-header --no-annotate \
 	  --group dev layers/missions/requirements.txt --output-file $(LOCK)
+	@printf 'checkov\npip-audit\n' | .venv/lock/bin/uv pip compile --quiet --universal --upgrade --python-version 3.11 \
+	  --no-header --no-annotate - --output-file $(AUDIT_LOCK)
 
 clean: ## Remove what the targets made, .local/ with its missions too
-	@rm -rf .venv .local .aws-sam .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf .venv .audit .local .aws-sam .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,4 +1,4 @@
-"""make documents: the OpenAPI and AsyncAPI documents, from the models and handlers themselves."""
+"""make documents: the OpenAPI document, from the handlers and models themselves, and those of the events."""
 
 import importlib
 import json
@@ -8,13 +8,14 @@ from typing import Annotated, Any
 
 from aws_lambda_powertools.event_handler.openapi.merge import OpenAPIMerge
 from aws_lambda_powertools.event_handler.openapi.params import Query
-from missions.charter import PAYLOADS, Event
 from missions.fields import INT64, NO_NUL, MissionId
 from missions.models import LogQuery, MissionQuery, Problem
 from pydantic import TypeAdapter
 from pydantic.json_schema import models_json_schema
 
-VERSION = "1.0.0"
+from local import event_documents
+from local.event_documents import VERSION
+
 OPERATIONS = (
     "create_mission",
     "list_missions",
@@ -25,9 +26,7 @@ OPERATIONS = (
     "get_stats",
     "health",
 )
-EVENTS = Path("events")
 OPENAPI = Path("functions/get_openapi/openapi.json")
-ASYNCAPI = EVENTS / "asyncapi.json"
 REF = "#/components/schemas/"
 
 ERRORS = {
@@ -191,58 +190,9 @@ def _query(name: str, schema: dict[str, Any]) -> dict[str, Any]:
     return parameter
 
 
-def asyncapi() -> dict[str, Any]:
-    """The AsyncAPI 3 document of the events, for those who consume them."""
-    _, shared = models_json_schema(
-        [(kind, "serialization") for kind in (Event, *PAYLOADS.values())], ref_template=REF + "{model}"
-    )
-    schemas = shared["$defs"]
-    envelope = schemas.pop("Event")
-    envelope["required"] = list(envelope["properties"])  # also what has a default is always there
-    messages = {}
-    for event_type, kind in PAYLOADS.items():
-        name = kind.__name__
-        schemas[f"{name}Event"] = envelope | {
-            "title": f"{name}Event",
-            "properties": envelope["properties"] | {"type": {"const": event_type}, "payload": {"$ref": f"{REF}{name}"}},
-        }
-        messages[event_type] = {
-            "name": event_type,
-            "title": name,
-            "summary": (kind.__doc__ or "").strip(),
-            "contentType": "application/json",
-            "payload": {"$ref": f"{REF}{name}Event"},
-            "examples": [{"payload": json.loads((EVENTS / f"{event_type}.json").read_text())["detail"]}],
-        }
-    return {
-        "asyncapi": "3.0.0",
-        "info": {
-            "title": "Missions: events",
-            "version": VERSION,
-            "description": "The Charter v1.0 events, each the `detail` of an EventBridge event of this detail-type.",
-        },
-        "defaultContentType": "application/json",
-        "channels": {
-            "bus": {
-                "address": "missions",
-                "description": "The event bus of the stack; its source is missions_service.",
-                "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in messages},
-            }
-        },
-        "operations": {
-            "publish": {
-                "action": "send",
-                "channel": {"$ref": "#/channels/bus"},
-                "messages": [{"$ref": f"#/channels/bus/messages/{name}"} for name in messages],
-            }
-        },
-        "components": {"messages": messages, "schemas": schemas},
-    }
-
-
 def documents() -> dict[Path, str]:
     """Each document's file and text."""
-    made = {OPENAPI: openapi(), ASYNCAPI: asyncapi()}
+    made = {OPENAPI: openapi(), **event_documents.documents()}
     return {path: json.dumps(document, indent=2, ensure_ascii=False) + "\n" for path, document in made.items()}
 
 

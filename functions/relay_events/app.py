@@ -34,9 +34,10 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 def publish(namespaces: list[str], more_time: Callable[[], bool]) -> relay.Report:
     """Run the relay and measure it. Raises RuntimeError when there is no bus to publish to."""
     report = relay.survey(namespaces)
+    name = settings().event_bus_name
+    metrics.add_dimension("bus", name)
     metrics.add_metric("OutboxDepth", MetricUnit.Count, report.waiting)
     metrics.add_metric("OutboxAge", MetricUnit.Milliseconds, report.oldest)
-    name = settings().event_bus_name
     bus = EventBridge(name, read_timeout=5)
     if not bus.exists():  # PutEvents would answer success, and every event would be lost
         raise RuntimeError(f"The event bus '{name}' does not exist; create it. Its events wait in the outbox.")

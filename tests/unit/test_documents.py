@@ -9,12 +9,12 @@ from jsonschema import Draft202012Validator
 from missions.charter import PAYLOADS
 from openapi_spec_validator import validate
 
-from local import documents
+from local import documents, event_documents
 from local.gateway import routes
 
 MADE = documents.documents()
 OPENAPI = json.loads(MADE[documents.OPENAPI])
-ASYNCAPI = json.loads(MADE[documents.ASYNCAPI])
+ASYNCAPI = json.loads(MADE[event_documents.ASYNCAPI])
 OPERATIONS = [(path, method) for path, item in OPENAPI["paths"].items() for method in item]
 
 
@@ -53,7 +53,7 @@ def test_every_operation_has_a_summary_an_example_and_its_errors(path: str, meth
 def test_the_asyncapi_document_describes_the_sample_events_and_no_others(event_type: str) -> None:
     message = ASYNCAPI["components"]["messages"][event_type]
     validator = Draft202012Validator(message["payload"] | {"components": ASYNCAPI["components"]})
-    sample = json.loads((documents.EVENTS / f"{event_type}.json").read_text())["detail"]
+    sample = json.loads((event_documents.EVENTS / f"{event_type}.json").read_text())["detail"]
     validator.validate(sample)
     for key in sample:
         assert not validator.is_valid({name: value for name, value in sample.items() if name != key}), key

@@ -2,8 +2,9 @@
 
 import os
 from functools import cache
+from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Settings(BaseModel):
@@ -11,13 +12,25 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, defer_build=True)
 
-    redis_url: str = Field(min_length=1)
+    redis_url: str = ""
+    redis_secret_arn: str = ""  # the secret that holds the URL instead
     redis_cluster: bool = False
+    redis_iam_user: str = ""  # the ElastiCache user to sign in as, with the role of the function
+    redis_iam_cache: str = ""  # the name of the cache that the user belongs to
+    redis_iam_serverless: bool = False
     event_bus_name: str = ""
     namespace_claim: str = ""  # the claim of a caller's token that names its namespace
     idempotency_key_life: int = Field(24 * 3600, ge=60)  # seconds
     aws_sam_local: bool = False  # sam local sets it
     aws_region: str | None = None  # boto3 itself reads only AWS_DEFAULT_REGION; Lambda sets both
+
+    @model_validator(mode="after")
+    def _one_store(self) -> Self:
+        if bool(self.redis_url) == bool(self.redis_secret_arn):
+            raise ValueError("set either REDIS_URL, or REDIS_SECRET_ARN to a secret that holds it")
+        if self.redis_iam_user and not (self.redis_iam_cache and self.redis_url.startswith("rediss://")):
+            raise ValueError("REDIS_IAM_USER needs REDIS_IAM_CACHE, and a REDIS_URL that begins with rediss://")
+        return self
 
 
 @cache

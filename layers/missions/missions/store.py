@@ -118,6 +118,24 @@ def store() -> Store:
         "retry": Retry(NoBackoff(), 1),
     }
     chosen = settings()
-    if chosen.redis_cluster:
-        return Store(redis.RedisCluster.from_url(chosen.redis_url, **options))
-    return Store(redis.Redis.from_url(chosen.redis_url, **options))
+    url = chosen.redis_url
+    client = redis.RedisCluster if chosen.redis_cluster else redis.Redis
+    try:
+        if chosen.redis_iam_user:
+            from missions.credentials import IamCredentials  # botocore costs 200 ms, and few stores need it
+
+            options["credential_provider"] = IamCredentials(
+                chosen.redis_iam_user,
+                chosen.redis_iam_cache,
+                chosen.aws_region,
+                serverless=chosen.redis_iam_serverless,
+            )
+        elif chosen.redis_secret_arn:
+            from missions.credentials import SecretCredentials
+
+            options["credential_provider"] = secret = SecretCredentials(chosen.redis_secret_arn, chosen.aws_region)
+            url = secret.url
+        return Store(client.from_url(url, **options))
+    # The secret is read and a cluster is asked for its nodes here; the next call tries again.
+    except (RedisError, RedisClusterException, OSError) as error:
+        raise StoreUnavailable from error

@@ -1,0 +1,108 @@
+"""How the store knows us: an IAM token for ElastiCache, or the URL in a secret. Imported only where one is configured.
+
+redis-py asks for credentials whenever it connects, so a connection that ElastiCache cuts (it does so 12 hours after an
+IAM authentication) comes back with a new token, and one made after a rotation with the new password.
+"""
+
+import threading
+import time
+from typing import Any, NamedTuple
+from urllib.parse import unquote, urlsplit
+
+import redis
+from botocore.auth import SigV4QueryAuth
+from botocore.awsrequest import AWSRequest
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+from botocore.session import Session
+
+TOKEN_LIFE = 900  # seconds, the longest that ElastiCache accepts
+TOKEN_KEPT = 600  # seconds; what is left of its life is for clocks that differ and for the way
+SECRET_KEPT = 60  # seconds that an old password goes on being tried after a rotation
+
+
+class IamCredentials(redis.CredentialProvider):
+    """Signs in to ElastiCache with the role of the function.
+
+    `user` is both id and name of the ElastiCache user; `cache` is the name of the serverless cache or the id of the
+    replication group, in lower case.
+    """
+
+    def __init__(self, user: str, cache: str, region: str | None, *, serverless: bool) -> None:
+        self._user, self._cache, self._serverless = user, cache, serverless
+        self._session = Session()
+        self._region = region or str(self._session.get_config_variable("region"))
+        self._lock = threading.Lock()
+        self._token, self._until = "", 0.0
+
+    def get_credentials(self) -> tuple[str, str]:
+        """User and token, one that is still good for five minutes. Raises redis.ConnectionError."""
+        with self._lock:
+            if time.time() >= self._until:  # wall clock: a snapshot may be restored days after it was taken
+                self._token = self._sign()
+                self._until = time.time() + TOKEN_KEPT
+            return self._user, self._token
+
+    def _sign(self) -> str:
+        credentials = self._session.get_credentials()
+        if credentials is None:
+            raise redis.ConnectionError("There are no AWS credentials to sign in to ElastiCache with")
+        parameters = {"Action": "connect", "User": self._user}
+        if self._serverless:
+            parameters["ResourceType"] = "ServerlessCache"
+        request = AWSRequest("GET", f"https://{self._cache}/", params=parameters)
+        try:
+            SigV4QueryAuth(credentials, "elasticache", self._region, expires=TOKEN_LIFE).add_auth(request)
+        except BotoCoreError as error:
+            raise redis.ConnectionError("The AWS credentials cannot sign in to ElastiCache") from error
+        return str(request.url).removeprefix("https://")
+
+
+class _Url(NamedTuple):
+    place: str  # without user and password, which redis-py does not take beside a provider
+    user: str
+    password: str
+
+
+class SecretCredentials(redis.CredentialProvider):
+    """The URL in a secret, such as rediss://user:password@redis.example.com:6379, read again when it may be old."""
+
+    def __init__(self, arn: str, region: str | None) -> None:
+        self._arn = arn
+        self._client: Any = Session().create_client(
+            "secretsmanager",
+            region_name=region,
+            config=Config(connect_timeout=1, read_timeout=1, retries={"total_max_attempts": 2}),
+        )
+        self._lock = threading.Lock()
+        self._url, self._until = _Url("", "", ""), 0.0
+
+    @property
+    def url(self) -> str:
+        """Where the store is, without user and password. Raises redis.ConnectionError."""
+        return self._read().place
+
+    def get_credentials(self) -> tuple[str] | tuple[str, str]:
+        """User and password. Raises redis.ConnectionError."""
+        url = self._read()
+        return (url.user, url.password) if url.user else (url.password,)
+
+    def _read(self) -> _Url:
+        with self._lock:
+            if time.time() >= self._until:
+                try:
+                    text = self._client.get_secret_value(SecretId=self._arn)["SecretString"]
+                except (BotoCoreError, ClientError) as error:
+                    raise redis.ConnectionError("The secret of the store cannot be read") from error
+                self._url = _parse(text.strip())
+                self._until = time.time() + SECRET_KEPT
+            return self._url
+
+
+def _parse(text: str) -> _Url:
+    parts = urlsplit(text)
+    if parts.scheme != "rediss" or not parts.hostname or not parts.password:
+        # never the text itself: it may be logged
+        raise redis.ConnectionError("The secret of the store must be a URL like rediss://user:password@host:6379")
+    place = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    return _Url(place, unquote(parts.username or ""), unquote(parts.password))

