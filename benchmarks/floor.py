@@ -16,7 +16,7 @@ Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
 
 KEYS = Keys("default")
 PENDING = KEYS.index(MissionStatus.PENDING)
-SCRIPTS = {name: _script(name)[1] for name in ("create", "status", "log", "list", "get_log")}
+SCRIPTS = {name: _script(name)[1] for name in ("create", "status", "log", "list", "get_log", "stats")}
 INDEXES = [KEYS.index(status) for status in MissionStatus]
 RUNNING = [KEYS.stats, KEYS.durations, KEYS.index(MissionStatus.RUNNING), KEYS.index(MissionStatus.PENDING)]
 FINGERPRINT = "0" * 32
@@ -114,19 +114,20 @@ def handlers(client: redis.Redis) -> dict[str, Handler]:
 
     def list_missions(event: dict[str, Any], _: Any) -> dict[str, Any]:
         limit = int(event["queryStringParameters"]["limit"])
-        reply = run(SCRIPTS["list"], len(INDEXES), *INDEXES, KEYS.mission(""), limit, "newest", "-", "+")
+        reply = run(SCRIPTS["list"], len(INDEXES), *INDEXES, KEYS.mission(""), limit, "newest", "", ":")
         missions = [_mission(*pair) for pair in zip(reply[1::2], reply[2::2], strict=True)]
         return _answer(200, {"missions": missions, "next_cursor": reply[0]})
 
     def get_log(event: dict[str, Any], _: Any) -> dict[str, Any]:
         mission_id = event["pathParameters"]["mission_id"]
         limit = int(event["queryStringParameters"]["limit"])
-        reply = run(SCRIPTS["get_log"], 2, KEYS.mission(mission_id), KEYS.log(mission_id), 0, limit)
-        log = [json.loads(text) for text in reply[1:]]
-        return _answer(200, {"mission_id": mission_id, "log": log, "next_cursor": reply[0] > len(log) or None})
+        reply = run(SCRIPTS["get_log"], 2, KEYS.mission(mission_id), KEYS.log(mission_id), 0, limit, "oldest")
+        log = [json.loads(text) for text in reply[2:]]
+        return _answer(200, {"mission_id": mission_id, "log": log, "next_cursor": reply[0] > reply[1] or None})
 
     def get_stats(event: dict[str, Any], _: Any) -> dict[str, Any]:
-        counts: Any = client.hgetall(KEYS.stats)
+        pairs, _ = run(SCRIPTS["stats"], 2, KEYS.stats, KEYS.durations)
+        counts = dict(zip(pairs[::2], pairs[1::2], strict=True))
         updated = counts.pop("last_updated")
         by_status = {status: int(counts.get(status, 0)) for status in MissionStatus}
         stats = {"total": sum(by_status.values()), "by_status": by_status, "last_updated": int(updated) / 1e6}

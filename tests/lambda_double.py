@@ -4,15 +4,20 @@ The next invocation begins once the runtime and every extension ask for one, as 
 """
 
 import json
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+ROOT = Path(__file__).parents[1]
 INITIALISATION = 30  # seconds
 
 
@@ -23,6 +28,7 @@ class Sandbox:
     address: str = ""
     extensions: list[str] = field(default_factory=list)
     refuse_extensions: bool = False
+    kill: Callable[[], None] = lambda: None
     errors: list[Any] = field(default_factory=list)
     _state: threading.Condition = field(default_factory=threading.Condition)
     _waiting: set[str] = field(default_factory=set)
@@ -147,3 +153,29 @@ def lambda_double() -> Iterator[Sandbox]:
     finally:
         server.shutdown()
         server.server_close()
+
+
+@contextmanager
+def sandbox(function: str, environment: dict[str, str], *, refuse_extensions: bool = False) -> Iterator[Sandbox]:
+    """A function in a process of its own under AWS's runtime client; it is killed in the end."""
+    folder = ROOT / "functions" / function
+    with lambda_double() as double:
+        double.refuse_extensions = refuse_extensions
+        own = {
+            "AWS_LAMBDA_RUNTIME_API": double.address,
+            "AWS_LAMBDA_FUNCTION_NAME": function,
+            "LAMBDA_TASK_ROOT": str(folder),
+            "PYTHONPATH": os.pathsep.join((str(folder), str(ROOT / "layers/missions"))),
+        }
+        process = subprocess.Popen(
+            [sys.executable, "-m", "awslambdaric", "app.handler"],
+            env=os.environ | environment | own,
+            cwd=folder,
+            stdout=subprocess.DEVNULL,
+        )
+        double.kill = process.kill
+        try:
+            yield double
+        finally:
+            process.kill()
+            process.wait()
