@@ -29,7 +29,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a first look: fewer repetitions, fewer missions")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), metavar="PART", help=", ".join(PARTS))
-    parser.add_argument("--output", type=Path, default=Path("benchmarks/results.json"), help="where the JSON goes")
+    parser.add_argument(
+        "--output", type=Path, default=Path("benchmarks/results.json"), help="where JSON goes, and beside it a .md"
+    )
     arguments = parser.parse_args()
     console = Console(width=None if sys.stdout.isatty() else 160)
     report = Report(console, facts={"quick": arguments.quick})
@@ -44,8 +46,9 @@ def main() -> int:
     console.print()
     console.print(report.table())
     report.write(arguments.output)
+    arguments.output.with_suffix(".md").write_text(report.markdown())
     missed = [f"{row.part}: {row.name}" for row in report.rows if row.met is False]
-    console.print(f"{time.monotonic() - started:.0f} s; {len(missed)} targets missed; JSON in {arguments.output}")
+    console.print(f"{time.monotonic() - started:.0f} s; {len(missed)} targets missed; all of it in {arguments.output}")
     return 0
 
 

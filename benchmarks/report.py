@@ -79,6 +79,17 @@ class Report:
             part = row.part
         return table
 
+    def markdown(self) -> str:
+        """The rows that have a target, as the README shows them."""
+        lines = ["| what | | figure | against | ratio | target |", "|---|---|---|---|---|---|"]
+        for row in self.rows:
+            if row.target is not None and row.ratio is not None:
+                ratio = f"{row.ratio:,.2f}" if row.ratio < 100 else f"{row.ratio:,.0f}"
+                missed = " **missed**" if row.met is False else ""
+                cells = (row.part, row.name, row.figure, row.against, ratio + missed, f"{row.bound} {row.target:g}")
+                lines.append(f"| {' | '.join(cells)} |")
+        return "\n".join(lines) + "\n"
+
     def write(self, path: Path) -> None:
         document = {
             "made": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -55,12 +55,14 @@ class Sandbox:
             seconds = time.perf_counter() - started
             return self._answer, seconds
 
-    def extensions_only(self, handler: Callable[[], None]) -> None:
+    def extensions_only(self, request_id: str, handler: Callable[[], None]) -> None:
         """An invocation whose runtime is this handler; returns when the extensions are done with it."""
         with self._state:
             assert self._state.wait_for(lambda: {*self.extensions} <= self._waiting, INITIALISATION)
             self._answer = None
-            self._event = ("one", b"{}")
+            self._taken.clear()
+            self._waiting.discard("runtime")
+            self._event = (request_id, b"{}")
             self._state.notify_all()
         handler()
         self.answer({})

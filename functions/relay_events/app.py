@@ -10,7 +10,7 @@ from missions import relay
 from missions.eventbridge import EventBridge
 from missions.settings import settings
 
-MARGIN = 15_000  # milliseconds left when a run takes no further page: one page with a stalled EventBridge
+MARGIN = 15_000  # milliseconds left when a run takes no further batch: a stalled EventBridge, and a stalled store
 
 metrics = Metrics(namespace="Missions", service="missions_service")
 
@@ -38,6 +38,7 @@ def publish(namespaces: list[str], more_time: Callable[[], bool]) -> relay.Repor
     metrics.add_dimension("bus", name)
     metrics.add_metric("OutboxDepth", MetricUnit.Count, report.waiting)
     metrics.add_metric("OutboxAge", MetricUnit.Milliseconds, report.oldest)
+    metrics.add_metric("DeadLetters", MetricUnit.Count, report.dead)
     bus = EventBridge(name, read_timeout=5)
     if not bus.exists():  # PutEvents would answer success, and every event would be lost
         raise RuntimeError(f"The event bus '{name}' does not exist; create it. Its events wait in the outbox.")

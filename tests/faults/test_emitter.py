@@ -117,3 +117,14 @@ def test_a_namespace_is_known_to_the_relay_before_its_first_write(
     with pytest.raises(StoreUnavailable):
         service.create_mission(MissionCreate(name="n"), service.Write("acme"))
     assert system.redis.smembers("missions:namespaces") == {"acme"}
+
+
+def test_a_namespace_that_a_failover_lost_is_registered_again(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
+    service.create_mission(MissionCreate(name="n"))
+    system.redis.delete("missions:namespaces")
+    service.create_mission(MissionCreate(name="n"))
+    assert system.redis.smembers("missions:namespaces") == set()  # not at every write
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + 301)
+    service.create_mission(MissionCreate(name="n"))
+    assert system.redis.smembers("missions:namespaces") == {"default"}

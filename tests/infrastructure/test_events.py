@@ -101,6 +101,8 @@ def test_what_the_alert_tells_is_in_the_event() -> None:
             value = value[step]
         assert value, name
         assert f"<{name}>" in target["InputTransformer"]["InputTemplate"]
+    told = target["InputTransformer"]["InputTemplate"].replace("<aws.events.event.json>", json.dumps(sample(CHANGED)))
+    assert json.loads(told)["event"]["detail"]["meta"]  # and with it the reason
 
 
 @pytest.mark.parametrize("name", PAYLOADS)

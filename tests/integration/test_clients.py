@@ -1,5 +1,6 @@
 """What clients build on: versions, retries, listings that can be walked, logs that can be polled, statistics."""
 
+import json
 import random
 from collections.abc import Callable
 from typing import Any
@@ -131,6 +132,22 @@ def test_a_key_with_another_method_path_or_body_is_refused(
     assert (answer.status, answer.body["code"]) == (422, "idempotency_key_reused")
 
 
+def test_a_key_of_one_log_entry_is_not_that_of_a_batch(stream: Listener, untouched: Callable[[], None]) -> None:
+    invoke("create_mission")
+    key = {"idempotency-key": "k"}
+    invoke("append_log_entry", body={"message": "m"}, headers=key)
+    untouched()
+    assert invoke("append_log_entry", body={"entries": [{"message": "m"}]}, headers=key).status == 422
+
+
+def test_a_repeated_request_may_name_the_members_of_its_data_in_another_order(stream: Listener) -> None:
+    invoke("create_mission")
+    for data in ({"a": 1, "b": 2}, {"b": 2, "a": 1}):
+        answer = invoke("append_log_entry", body={"message": "m", "data": data}, headers={"idempotency-key": "k"})
+        assert answer.status == 201
+    assert answer.headers["idempotency-replayed"] == "true"
+
+
 def test_a_refused_request_does_not_use_up_its_key(stream: Listener, untouched: Callable[[], None]) -> None:
     create("a")
     change("a", "CANCELLED")
@@ -189,6 +206,49 @@ def test_missions_are_listed_by_one_or_several_statuses_in_both_orders(stream: L
     assert ids(limit="1", status="RUNNING") == list("cb")
     assert ids(limit="1", status="RUNNING,FAILED", order="oldest") == list("bcd")
     assert ids(status="COMPLETED") == []
+
+
+def test_a_status_that_is_named_twice_lists_no_mission_twice(stream: Listener) -> None:
+    create("a")
+    assert ids(status="PENDING,PENDING") == ["a"]
+
+
+@pytest.mark.parametrize("order", ["newest", "oldest"])
+def test_a_page_is_never_larger_than_lambda_can_answer(stream: Listener, order: str) -> None:
+    quotes = {"x": '"' * 30_000}  # which doubles in JSON, and again in the payload that holds it
+    for number in range(100):
+        invoke("create_mission", body={"id": f"m{number:02}", "name": "n", "data": quotes})
+    query = {"limit": "200", "order": order}
+    found = []
+    while True:
+        page = invoke("list_missions", query=query)
+        assert len(json.dumps(page.text)) < 6_000_000
+        found += [mission["id"] for mission in page.body["missions"]]
+        if not page.body["next_cursor"]:
+            break
+        query["cursor"] = page.body["next_cursor"]
+    assert found == sorted((f"m{number:02}" for number in range(100)), reverse=order == "newest")
+
+
+@pytest.mark.parametrize("order", ["newest", "oldest"])
+@pytest.mark.parametrize("level", [{}, {"level": "info"}])
+def test_a_page_of_a_log_is_never_larger_than_lambda_can_answer(
+    stream: Listener, order: str, level: dict[str, str]
+) -> None:
+    invoke("create_mission")
+    for number in range(300):
+        invoke("append_log_entry", body={"message": f"{number:03}" + "x" * 8000, "data": {"x": '"' * 8_000}})
+    query = {"limit": "200", "order": order, **level}
+    found = []
+    while True:
+        page = invoke("get_log", query=query)
+        assert len(json.dumps(page.text)) < 6_000_000
+        found += [entry["message"][:3] for entry in page.body["log"]]
+        if not page.body["next_cursor"]:
+            break
+        query["cursor"] = page.body["next_cursor"]
+    found.remove("Mis")
+    assert found == sorted((f"{number:03}" for number in range(300)), reverse=order == "newest")
 
 
 def test_missions_are_listed_by_the_time_of_their_creation_both_ends_excluded(stream: Listener) -> None:

@@ -105,9 +105,23 @@ def test_what_is_older_than_the_relays_minimum_age_after_a_thaw_is_the_relays(
         extension.add(lambda: published.append("published"))
         now = time.time()
         monkeypatch.setattr(time, "time", lambda: now + frozen)  # the clock goes on while the running does not
-        running.extensions_only(extension.invocation_ended)
+        running.extensions_only("one", lambda: extension.invocation_ended("one"))
     assert published == done
     assert MAX_AGE * 1000 == relay.MIN_AGE
+
+
+def test_an_event_lost_on_its_way_puts_no_later_invocation_off() -> None:
+    published: list[str] = []
+    with lambda_double() as running:
+        extension = Extension(running.address)
+        extension.invocation_ended("lost")  # its INVOKE never came
+
+        def handler() -> None:
+            extension.add(lambda: published.append("published"))
+            extension.invocation_ended("one")
+
+        running.extensions_only("one", handler)
+        assert published == ["published"]
 
 
 def test_a_handler_that_fails_does_not_keep_the_sandbox_from_the_next_request(

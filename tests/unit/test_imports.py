@@ -49,3 +49,10 @@ assert settings.cache_info().currsize == store.cache_info().currsize == 0
 """
     path = {"PYTHONPATH": ".:layers/missions", "PATH": ""}
     subprocess.run([sys.executable, "-c", code], env=path, capture_output=True, text=True, check=True)
+
+
+def test_a_plain_store_needs_no_boto3() -> None:
+    code = "import sys; from missions.store import store; store(); print(*sys.modules)"
+    path = {"PYTHONPATH": ".:layers/missions", "PATH": "", "REDIS_URL": "redis://127.0.0.1:1"}
+    done = subprocess.run([sys.executable, "-c", code], env=path, capture_output=True, text=True, check=True)
+    assert set(done.stdout.split()) & AWS == set()

@@ -15,6 +15,7 @@ import functools
 import inspect
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Literal, NoReturn, TypeVar, get_args, get_type_hints
@@ -114,20 +115,16 @@ def handler(app: APIGatewayHttpResolver, *, publishes: bool = False) -> Callable
     running = extension() if publishes else None
 
     def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
+        request = event.get("requestContext", {})
+        logger.append_keys(request_id=request.get("requestId"), route=request.get("routeKey"))
         try:
             answer = app.resolve(event, context)
-            request = event.get("requestContext", {})
-            logger.info(
-                "Request",
-                request_id=request.get("requestId"),
-                route=request.get("routeKey"),
-                mission_id=(event.get("pathParameters") or {}).get("mission_id"),
-                status=answer["statusCode"],
-            )
+            logger.info("Request", status=answer["statusCode"])
             return answer
         finally:
+            logger.remove_keys(["request_id", "route", "namespace", "mission_id"])
             if running:
-                running.invocation_ended()
+                running.invocation_ended(context.aws_request_id)
 
     return handle
 
@@ -136,11 +133,13 @@ def namespace(app: APIGatewayHttpResolver) -> str:
     """The caller's namespace: what the configured claim of its token says, or `default` where none is configured."""
     claim = settings().namespace_claim
     if not claim:
+        logger.append_keys(namespace="default")
         return "default"
     authorizer = app.current_event.raw_event.get("requestContext", {}).get("authorizer") or {}
     value = ((authorizer.get("jwt") or {}).get("claims") or {}).get(claim)
     if not isinstance(value, str) or not NAMESPACE.fullmatch(value):
         raise Forbidden(f"The token's claim '{claim}' names no namespace: 1 to 128 of A-Z a-z 0-9 . _ ~ - are needed.")
+    logger.append_keys(namespace=value)
     return value
 
 
@@ -182,6 +181,7 @@ def respond(status: int, answer: Model, write: Write | None = None) -> Response[
     """Answer with a model; a mission shows its version as ETag."""
     headers: dict[str, str | list[str]] = {}
     if isinstance(answer, Mission):
+        logger.append_keys(mission_id=answer.id)
         headers["ETag"] = f'"{answer.version}"'
     if write and write.replayed:
         headers["Idempotency-Replayed"] = "true"
@@ -212,9 +212,11 @@ def _mission_id(app: APIGatewayHttpResolver) -> str:
     # The resolver matches the undecoded path; API Gateway decodes pathParameters.
     value = (app.current_event.path_parameters or {}).get("mission_id", "")
     try:
-        return _MISSION_ID.validate_python(value)
+        mission_id = _MISSION_ID.validate_python(value)
     except ValidationError as error:
         _invalid(error, "path", "/mission_id")
+    logger.append_keys(mission_id=mission_id)
+    return mission_id
 
 
 def _build(kinds: Iterable[Any]) -> None:
@@ -274,9 +276,8 @@ def _body(app: APIGatewayHttpResolver) -> Any:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the member '{twice}' stands twice")
+        twice, _ = Counter(name for name, _ in pairs).most_common(1)[0]
+        raise ValueError(f"the member {twice[:100]!a} stands twice")
     return members
 
 

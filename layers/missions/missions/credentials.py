@@ -91,7 +91,7 @@ class SecretCredentials(redis.CredentialProvider):
         with self._lock:
             if time.time() >= self._until:
                 try:
-                    text = self._client.get_secret_value(SecretId=self._arn)["SecretString"]
+                    text = self._client.get_secret_value(SecretId=self._arn).get("SecretString", "")
                 except (BotoCoreError, ClientError) as error:
                     raise redis.ConnectionError("The secret of the store cannot be read") from error
                 self._url = _parse(text.strip())
@@ -100,9 +100,13 @@ class SecretCredentials(redis.CredentialProvider):
 
 
 def _parse(text: str) -> _Url:
-    parts = urlsplit(text)
-    if parts.scheme != "rediss" or not parts.hostname or not parts.password:
-        # never the text itself: it may be logged
+    try:
+        parts = urlsplit(text)
+        whole = parts.scheme == "rediss" and parts.hostname and parts.password
+    except ValueError:
+        whole = False
+    if not whole:
+        # never the text itself, nor an error that quotes it: it may be logged
         raise redis.ConnectionError("The secret of the store must be a URL like rediss://user:password@host:6379")
     place = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-    return _Url(place, unquote(parts.username or ""), unquote(parts.password))
+    return _Url(place, unquote(parts.username or ""), unquote(parts.password or ""))

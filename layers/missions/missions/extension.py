@@ -28,7 +28,7 @@ class Extension:
 
     def __init__(self, address: str) -> None:
         self._pending: list[tuple[float, Task]] = []
-        self._ended: SimpleQueue[list[tuple[float, Task]]] = SimpleQueue()
+        self._ended: SimpleQueue[tuple[str, list[tuple[float, Task]]]] = SimpleQueue()
         self._connection = http.client.HTTPConnection(address)
         self._id = self._register()
         threading.Thread(target=self._run, name=NAME, daemon=True).start()
@@ -37,10 +37,10 @@ class Extension:
         """Do this once the response was sent."""
         self._pending.append((time.time(), task))
 
-    def invocation_ended(self) -> None:
-        """The handler returns; what it added may begin."""
+    def invocation_ended(self, request_id: str) -> None:
+        """The handler of this invocation returns; what it added may begin."""
         pending, self._pending = self._pending, []
-        self._ended.put(pending)
+        self._ended.put((request_id, pending))
 
     def _register(self) -> str:
         body = json.dumps({"events": ["INVOKE"]})
@@ -60,17 +60,21 @@ class Extension:
                     "GET", f"{VERSION}/event/next", headers={"Lambda-Extension-Identifier": self._id}
                 )
                 response = self._connection.getresponse()
-                response.read()
+                body = response.read()
                 if response.status != 200:
                     raise ConnectionError(f"The Extensions API answered {response.status}")
-            except (OSError, http.client.HTTPException):
+                invocation = json.loads(body)["requestId"]
+            except (OSError, ValueError, KeyError, http.client.HTTPException):
                 logger.exception("The extension could not ask for its next event")
                 self._connection.close()
                 time.sleep(PAUSE)
                 continue
-            for added, task in self._ended.get():
-                if time.time() - added < MAX_AGE:
-                    self._do(task)
+            ended = ""
+            while ended != invocation:  # one whose event was lost on the way ended before
+                ended, pending = self._ended.get()
+                for added, task in pending:
+                    if time.time() - added < MAX_AGE:
+                        self._do(task)
 
     def _do(self, task: Task) -> None:
         try:

@@ -4,13 +4,14 @@ It walks the outbox of every namespace, a page each in turn, oldest first. Only 
 aside as a dead letter; everything else stays where it is and is tried again in the next run.
 """
 
+import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from botocore.exceptions import ClientError, ParamValidationError
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from missions.charter import Event
 from missions.emitter import BATCH_BYTES, ENVELOPE_BYTES, EventStream, batches, logger
@@ -19,10 +20,11 @@ from missions.store import NAMESPACES, Keys, store
 PAGE = 500  # entries read at once
 MIN_AGE = 5_000  # milliseconds: a younger entry is still being published by its own request
 NEVER = {"MalformedDetail", "InvalidArgument"}  # the entry's own fault, which no repair elsewhere mends
+NOT_ALLOWED = {"NotAuthorizedForSourceException", "NotAuthorizedForDetailTypeException"}  # others may be allowed
 REFUSED_WHOLE = {"ValidationException", "RequestEntityTooLargeException"}  # one entry spoils its batch
 
 
-BROKEN = (ValueError, KeyError, TypeError, AttributeError)  # what facts of no event raise
+BROKEN = (ValueError, KeyError, TypeError, AttributeError, RecursionError)  # what facts of no event raise
 
 
 class RelayRequest(BaseModel):
@@ -34,6 +36,12 @@ class RelayRequest(BaseModel):
     namespace: str | None = None  # None: every namespace
     limit: int = Field(50, ge=1, le=1000)  # events listed of each kind
     entry_ids: list[Annotated[str, Field(pattern=r"^\d+-\d+$")]] = []  # dead letters to send again; none named: all
+
+    @model_validator(mode="after")
+    def _ids_have_a_namespace(self) -> Self:
+        if self.entry_ids and self.namespace is None:
+            raise ValueError("entry_ids are those of one namespace; name it, too")
+        return self
 
 
 class Entry(NamedTuple):
@@ -83,19 +91,21 @@ def drain(
     more_time: Callable[[], bool] = lambda: True,
 ) -> None:
     """Publish what is waiting, until nothing is left or `more_time` says no. Raises StoreUnavailable."""
-    after = dict.fromkeys(namespaces, "0-0")
+    # Each run begins with another namespace: the time may never be enough for all. SystemRandom, since SnapStart
+    # clones the state of random.
+    order = random.SystemRandom().sample(namespaces, len(namespaces))
+    after = dict.fromkeys(order, "0-0")
     try:
         while after:
             for namespace, last in list(after.items()):
-                if not more_time():
-                    report.ended = "the time is up"
-                    return
-                page = [Entry(*entry) for entry in _read(namespace, last, PAGE)[3:]]
+                page = [Entry(*entry) for entry in _read(namespace, last, PAGE)[3:]] if more_time() else []
                 # Where nothing of a page could be published there is no use in the next one.
-                if page and _publish(stream, namespace, page, report):
+                if page and _publish(stream, namespace, page, report, more_time):
                     after[namespace] = page[-1].id
                 else:
                     del after[namespace]
+        if not more_time():
+            report.ended = "the time is up"
     except StreamFailed as error:
         report.ended = f"EventBridge failed: {error}"
         logger.error("The relay ends early; what it did not publish stays in the outbox", error=str(error))
@@ -124,13 +134,17 @@ def _read(namespace: str, after: str, limit: int) -> list[Any]:
     return list(store().script("outbox", [keys.outbox, keys.dead], after, limit, MIN_AGE))
 
 
-def _publish(stream: EventStream, namespace: str, page: Sequence[Entry], report: Report) -> int:
-    """Publish a page, delete what was accepted and bury what never will be; tells how many entries that were."""
+def _publish(
+    stream: EventStream, namespace: str, page: Sequence[Entry], report: Report, more_time: Callable[[], bool]
+) -> bool:
+    """Publish a page, delete what was accepted and bury what never will be; tells whether to go on with the next."""
     accepted: list[str] = []
     left: Counter[str] = Counter()
     died = 0
     try:
         for part in batches([entry.facts for entry in page]):
+            if not more_time():  # with a slow EventBridge a page alone may take longer than there is
+                break
             for entry, error in _outcomes(stream, namespace, page[part]):
                 if error is None:
                     accepted.append(entry.id)
@@ -146,7 +160,7 @@ def _publish(stream: EventStream, namespace: str, page: Sequence[Entry], report:
             store().command("XDEL", Keys(namespace).outbox, *accepted)
         if left:
             logger.error("Events are not accepted yet; they stay in the outbox", namespace=namespace, errors=left)
-    return len(accepted) + died
+    return bool(accepted or died or left.keys() & NOT_ALLOWED)
 
 
 def _outcomes(stream: EventStream, namespace: str, entries: Sequence[Entry]) -> Iterator[tuple[Entry, str | None]]:

@@ -5,13 +5,12 @@ Every function raises a MissionsError when it refuses; StoreUnavailable when Red
 
 import functools
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
-from missions import charter, cursors, durations, emitter, lifecycle
+from missions import charter, cursors, durations, emitter, lifecycle, records
 from missions.errors import (
     KeyReused,
     MissionExists,
@@ -76,7 +75,7 @@ def create_mission(payload: MissionCreate, write: Write | None = None) -> Missio
         keys=[keys.stats, keys.index(MissionStatus.PENDING)],
         args=[mission_id, content, _text(entry), _log_facts(mission_id, entry), created],
     )
-    return _mission(mission_id, state, content)
+    return records.mission(mission_id, state, content)
 
 
 def update_status(
@@ -109,7 +108,7 @@ def update_status(
             *sources,
         ],
     )
-    return _mission(mission_id, state, content)
+    return records.mission(mission_id, state, content)
 
 
 def append_log_entry(mission_id: str, entry: MissionLogEntry, write: Write | None = None) -> LogEntry:
@@ -117,7 +116,7 @@ def append_log_entry(mission_id: str, entry: MissionLogEntry, write: Write | Non
 
     Events: mission.log_appended. Raises MissionNotFound, KeyReused.
     """
-    return append_log_entries(mission_id, [entry], write)[0]
+    return _append(mission_id, [entry], write, fingerprint=entry.model_dump())[0]
 
 
 def append_log_entries(
@@ -127,13 +126,19 @@ def append_log_entries(
 
     Events: a mission.log_appended for each. Raises MissionNotFound, KeyReused.
     """
+    return _append(mission_id, entries, write, fingerprint=[entry.model_dump() for entry in entries])
+
+
+def _append(
+    mission_id: str, entries: Sequence[MissionLogEntry], write: Write | None, fingerprint: Any
+) -> list[LogEntry]:
     texts = [_text(entry) for entry in entries]
     facts = [_log_facts(mission_id, entry) for entry in entries]
     appended = _write(
         "log",
         write or Write(),
         mission_id,
-        fingerprint=[texts],
+        fingerprint=[fingerprint],
         keys=[],
         args=[argument for pair in zip(texts, facts, strict=True) for argument in pair],
     )
@@ -145,7 +150,7 @@ def get_mission(mission_id: str, namespace: str = "default") -> Mission:
     record = store().command("GET", Keys(namespace).mission(mission_id))
     if record is None:
         raise MissionNotFound(mission_id)
-    return _stored(mission_id, record)
+    return records.stored(mission_id, record)
 
 
 def list_missions(namespace: str = "default", query: MissionQuery | None = None) -> MissionPage:
@@ -155,21 +160,23 @@ def list_missions(namespace: str = "default", query: MissionQuery | None = None)
     """
     keys = Keys(namespace)
     query = query or MissionQuery()
-    low = "" if query.created_after is None else _moment(query.created_after, 1)
-    high = ":" if query.created_before is None else _moment(query.created_before, 0)  # ':' comes behind all digits
+    low = "" if query.created_after is None else records.moment(query.created_after, 1)
+    high = (
+        ":" if query.created_before is None else records.moment(query.created_before, 0)
+    )  # ':' comes behind all digits
     if query.cursor:
         last = cursors.member(query.cursor, query.order)
         low, high = (low, min(high, last)) if query.order == "newest" else (max(low, last), high)
     last, *found = store().script(
         "list",
-        [keys.index(each) for each in query.status or MissionStatus],
+        [keys.index(each) for each in dict.fromkeys(query.status or MissionStatus)],
         keys.mission(""),
         query.limit,
         query.order,
         low,
         high,
     )
-    missions = [_stored(*pair) for pair in zip(found[::2], found[1::2], strict=True)]
+    missions = [records.stored(*pair) for pair in zip(found[::2], found[1::2], strict=True)]
     return MissionPage(missions=missions, next_cursor=cursors.encode(query.order, last) if last else None)
 
 
@@ -213,7 +220,7 @@ def get_stats(namespace: str = "default") -> Stats:
         by_status=by_status,
         success_rate=completed / (completed + failed) if completed + failed else None,
         duration=durations.summary(dict(zip(buckets[::2], map(int, buckets[1::2]), strict=True))),
-        last_updated=_seconds(updated) if updated else None,
+        last_updated=records.seconds(updated) if updated else None,
     )
 
 
@@ -281,33 +288,4 @@ def _text(entry: MissionLogEntry) -> str:
 def _log_facts(mission_id: str, entry: MissionLogEntry) -> str:
     return charter.facts(
         "mission.log_appended", {"mission_id": mission_id, "log_level": entry.level, "message": entry.message}
-    )
-
-
-def _seconds(moment: str) -> float:
-    return int(moment) / 1_000_000
-
-
-def _moment(seconds: float, later: int) -> str:
-    """The store's text of a moment, or of the microsecond after it."""
-    return f"{round(seconds * 1_000_000) + later:016d}"
-
-
-def _stored(mission_id: str, record: str) -> Mission:
-    state, reason, content = record.split("\n", 2)
-    return _mission(mission_id, f"{state}\n{reason}", content)
-
-
-def _mission(mission_id: str, state: str, content: str) -> Mission:
-    """A mission from the three lines that the store keeps (see prelude.lua)."""
-    line, reason = state.split("\n")
-    status, version, created, updated, _ = line.split(" ")
-    return Mission(
-        id=mission_id,
-        **json.loads(content),
-        status=MissionStatus(status),
-        reason=json.loads(reason) if reason else None,
-        version=int(version),
-        created_at=_seconds(created),
-        updated_at=_seconds(updated),
     )

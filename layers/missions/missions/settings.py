@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 class Settings(BaseModel):
     """What the service takes from its environment, beside boto3's own variables."""
 
-    model_config = ConfigDict(frozen=True, defer_build=True)
+    model_config = ConfigDict(frozen=True, defer_build=True, hide_input_in_errors=True)
 
     redis_url: str = ""
     redis_secret_arn: str = ""  # the secret that holds the URL instead
@@ -36,4 +36,6 @@ class Settings(BaseModel):
 @cache
 def settings() -> Settings:
     """The settings; raises pydantic's ValidationError that names the variable at fault."""
-    return Settings.model_validate({name.lower(): value for name, value in os.environ.items()})
+    return Settings.model_validate(
+        {name: os.environ[name.upper()] for name in Settings.model_fields if name.upper() in os.environ}
+    )

@@ -5,6 +5,7 @@ mission, its log, the index, the statistics and the outbox together or not at al
 """
 
 import hashlib
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -61,6 +62,7 @@ class Keys:
         return self._key("dead")
 
 
+REGISTERED = 300.0  # seconds
 NAMESPACES = "missions:namespaces"  # a slot of its own: the relay walks it
 WRITES = ("create", "status", "log")  # the scripts that begin with prelude.lua
 
@@ -70,13 +72,13 @@ class Store:
 
     def __init__(self, client: redis.Redis | redis.RedisCluster) -> None:
         self._client = client
-        self._namespaces: set[str] = set()
+        self._registered: dict[str, float] = {}  # namespaces, and until when each is taken to be known
 
     def command(self, *args: str | int) -> Any:
         """Run one command."""
         try:
             return self._client.execute_command(*args)  # type: ignore[no-untyped-call]
-        # RedisClusterException is not a RedisError, and a cluster's discovery lets ValueError and OSError through.
+        # RedisClusterException is not a RedisError, and a cluster's discovery lets OSError through.
         except (RedisError, RedisClusterException, OSError) as error:
             raise StoreUnavailable from error
 
@@ -92,10 +94,10 @@ class Store:
             raise StoreUnavailable from error
 
     def register(self, namespace: str) -> None:
-        """Make a namespace known to the relay; before its first write, once per process."""
-        if namespace not in self._namespaces:
+        """Make a namespace known to the relay, before its first write; again now and then, lest a failover lost it."""
+        if time.monotonic() >= self._registered.get(namespace, 0):
             self.command("SADD", NAMESPACES, namespace)
-            self._namespaces.add(namespace)
+            self._registered[namespace] = time.monotonic() + REGISTERED
 
 
 @cache

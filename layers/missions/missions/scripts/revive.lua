@@ -10,8 +10,11 @@ if #ARGV == 0 then dead = redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', 1000)
 for _, id in ipairs(ARGV) do
   dead[#dead + 1] = redis.call('XRANGE', KEYS[2], id, id)[1]
 end
+local moved = 0
 for _, entry in ipairs(dead) do
-  redis.call('XADD', KEYS[1], '*', 'facts', entry[2][2])
-  redis.call('XDEL', KEYS[2], entry[1])
+  if redis.call('XDEL', KEYS[2], entry[1]) == 1 then -- it may be named twice
+    redis.call('XADD', KEYS[1], '*', 'facts', entry[2][2])
+    moved = moved + 1
+  end
 end
-return #dead
+return moved
