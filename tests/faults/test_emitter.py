@@ -8,7 +8,7 @@ import pytest
 from missions import emitter, service
 from missions.charter import Event
 from missions.errors import StoreUnavailable
-from missions.models import MissionCreate, MissionLogEntry
+from missions.models import LogLevel, MissionCreate
 from missions.store import Store
 
 from tests.conftest import invoke
@@ -49,14 +49,13 @@ def test_after_the_pause_requests_publish_again(system: System, monkeypatch: pyt
 def test_one_deadline_holds_for_all_that_a_request_publishes(system: System) -> None:
     mission = service.create_mission(MissionCreate(name="n"))
     system.bus.delay = 0.3
-    facts = [f'{{"sequence":{n},"timestamp":1.5,' + service._log_facts(mission.id, ENTRY) for n in range(100)]
+    facts = [
+        f'{{"sequence":{n},"timestamp":1.5,' + service._log(mission.id, LogLevel.INFO, "m", {})[1] for n in range(100)
+    ]
     started = time.monotonic()
     accepted = emitter.emit("default", facts)
     assert time.monotonic() - started < 2
     assert accepted == [True] * 30 + [False] * 70
-
-
-ENTRY = MissionLogEntry(message="m")
 
 
 @pytest.mark.parametrize("fault", ["throttle", "denied", "error", "empty", "reset", "partial"])

@@ -16,14 +16,13 @@ import inspect
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Literal, NoReturn, TypeVar, get_args, get_type_hints
 
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver
 from aws_lambda_powertools.event_handler import Response as Response
 from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
-from aws_lambda_powertools.utilities.data_classes.common import CaseInsensitiveDict
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from missions.emitter import extension, logger
@@ -36,17 +35,29 @@ from missions.settings import settings
 Model = TypeVar("Model", bound=BaseModel)
 
 MAX_BODY = 256 * 1024  # bytes
+SAID = {  # in place of pydantic's words, which are about its models
+    "missing": "is required",
+    "extra_forbidden": "is not known here; remove it",
+    "model_type": "must be a JSON object",
+    "model_attributes_type": "must be a JSON object",
+    "dict_type": "must be a JSON object",
+    "string_type": "must be a string",
+}
 Place = Literal["body", "query", "path"]
 PROBLEM = "application/problem+json"
 NAMESPACE = re.compile(r"[A-Za-z0-9._~-]{1,128}")
 
 
-class _Event(APIGatewayProxyEventV2):
-    """A request whose headers are read once; powertools makes a dictionary of them at every look, four a request."""
+_known: dict[str, Any] = {}  # of the request that is answered, for the log; a sandbox answers one at a time
 
-    @functools.cached_property
+
+class _Event(APIGatewayProxyEventV2):
+    """A request whose headers are as API Gateway gives them, in lower case; powertools makes a dictionary of its own
+    of them at every look, four a request."""
+
+    @property
     def headers(self) -> dict[str, str]:
-        return CaseInsensitiveDict(self.get("headers"))  # type: ignore[no-untyped-call]
+        return self.get("headers") or {}
 
     @property
     def resolved_headers_field(self) -> dict[str, Any]:
@@ -81,22 +92,23 @@ def operation(
     """
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
-        parameters = get_type_hints(function)
-        _build(parameters.values())
-        del parameters["return"]
+        hints = get_type_hints(function)
+        _build(hints.values())
+        parameters = {name: get_args(kind) or (kind,) for name, kind in hints.items() if name != "return"}
 
         @functools.wraps(function)
         def call(**path: str) -> Response[Any]:
             arguments: dict[str, Any] = {}
-            for name, model in parameters.items():
+            for name, kinds in parameters.items():
                 match name:
                     case "mission_id":
                         arguments[name] = _mission_id(app)
                     case "query":
-                        arguments[name] = _validated(model, app.current_event.query_string_parameters or {}, "query")
+                        arguments[name] = _validated(kinds[0], app.current_event.query_string_parameters or {}, "query")
                     case _:
                         body = _body(app)
-                        arguments[name] = _validated(_kind(model, body), body, "body")
+                        kind = kinds[0] if len(kinds) == 1 else _kind(kinds, body)
+                        arguments[name] = _validated(kind, body, "body")
             answer = function(**arguments)
             return answer if isinstance(answer, Response) else respond(status, answer)
 
@@ -116,13 +128,13 @@ def handler(app: APIGatewayHttpResolver, *, publishes: bool = False) -> Callable
 
     def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
         request = event.get("requestContext", {})
-        logger.append_keys(request_id=request.get("requestId"), route=request.get("routeKey"))
+        _known.clear()
+        _known.update(request_id=request.get("requestId"), route=request.get("routeKey"))
         try:
             answer = app.resolve(event, context)
-            logger.info("Request", status=answer["statusCode"])
+            logger.info("Request", status=answer["statusCode"], **_known)
             return answer
         finally:
-            logger.remove_keys(["request_id", "route", "namespace", "mission_id"])
             if running:
                 running.invocation_ended(context.aws_request_id)
 
@@ -133,13 +145,13 @@ def namespace(app: APIGatewayHttpResolver) -> str:
     """The caller's namespace: what the configured claim of its token says, or `default` where none is configured."""
     claim = settings().namespace_claim
     if not claim:
-        logger.append_keys(namespace="default")
+        _known["namespace"] = "default"
         return "default"
     authorizer = app.current_event.raw_event.get("requestContext", {}).get("authorizer") or {}
     value = ((authorizer.get("jwt") or {}).get("claims") or {}).get(claim)
     if not isinstance(value, str) or not NAMESPACE.fullmatch(value):
         raise Forbidden(f"The token's claim '{claim}' names no namespace: 1 to 128 of A-Z a-z 0-9 . _ ~ - are needed.")
-    logger.append_keys(namespace=value)
+    _known["namespace"] = value
     return value
 
 
@@ -181,7 +193,7 @@ def respond(status: int, answer: Model, write: Write | None = None) -> Response[
     """Answer with a model; a mission shows its version as ETag."""
     headers: dict[str, str | list[str]] = {}
     if isinstance(answer, Mission):
-        logger.append_keys(mission_id=answer.id)
+        _known["mission_id"] = answer.id
         headers["ETag"] = f'"{answer.version}"'
     if write and write.replayed:
         headers["Idempotency-Replayed"] = "true"
@@ -191,7 +203,7 @@ def respond(status: int, answer: Model, write: Write | None = None) -> Response[
 
 def _problem(app: APIGatewayHttpResolver, error: MissionsError) -> Response[str]:
     if error.status >= 500:
-        logger.error(error.code, exc_info=error)
+        logger.error(error.code, exc_info=error, **_known)
     problem = Problem(
         type=f"urn:missions:problem:{error.code}",
         title=error.title,
@@ -215,7 +227,7 @@ def _mission_id(app: APIGatewayHttpResolver) -> str:
         mission_id = _MISSION_ID.validate_python(value)
     except ValidationError as error:
         _invalid(error, "path", "/mission_id")
-    logger.append_keys(mission_id=mission_id)
+    _known["mission_id"] = mission_id
     return mission_id
 
 
@@ -227,11 +239,10 @@ def _build(kinds: Iterable[Any]) -> None:
             kind.model_rebuild()
 
 
-def _kind(model: Any, body: Any) -> type[BaseModel]:
-    """The model of a body: of a union the last whose first field the body has, else the first."""
-    kinds: tuple[type[BaseModel], ...] = get_args(model) or (model,)
+def _kind(kinds: Sequence[type[BaseModel]], body: Any) -> type[BaseModel]:
+    """Of several models the last whose first field the body has, else the first."""
     named = [kind for kind in kinds if isinstance(body, dict) and next(iter(kind.model_fields)) in body]
-    return (named or kinds[:1])[-1]
+    return named[-1] if named else kinds[0]
 
 
 def _validated(model: type[BaseModel], value: Any, place: Place) -> BaseModel:
@@ -246,7 +257,7 @@ def _invalid(error: ValidationError, place: Place, prefix: str = "") -> NoReturn
         FieldError(
             place=place,
             pointer=prefix + "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in each["loc"]),
-            detail=each["msg"].removeprefix("Value error, "),
+            detail=SAID.get(each["type"]) or each["msg"].removeprefix("Value error, "),
         )
         for each in error.errors(include_url=False, include_context=False, include_input=False)
     ]
@@ -265,6 +276,8 @@ def _body(app: APIGatewayHttpResolver) -> Any:
         raise InvalidRequest(400, "malformed_body", "The body is not UTF-8 text; send JSON in UTF-8.") from None
     if len(body) > MAX_BODY or len(body.encode(errors="surrogatepass")) > MAX_BODY:
         raise InvalidRequest(413, "body_too_large", f"The body is larger than {MAX_BODY} bytes.")
+    if not body.strip():
+        raise InvalidRequest(400, "malformed_json", "The body is empty; send JSON.")
     try:
         return _DECODER.decode(body)
     except RecursionError:

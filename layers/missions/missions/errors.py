@@ -108,6 +108,6 @@ class StoreUnavailable(MissionsError):
 
     def __init__(self) -> None:
         super().__init__(
-            "The store did not answer, so the outcome of a write is unknown; "
-            "repeat the request with the same Idempotency-Key."
+            "The store did not answer; repeat the request. The outcome of a write is unknown, "
+            "so repeat it with the same Idempotency-Key."
         )

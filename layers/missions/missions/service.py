@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
+from pydantic_core import to_json
+
 from missions import charter, cursors, durations, emitter, lifecycle, records
 from missions.errors import (
     KeyReused,
@@ -58,7 +60,6 @@ def create_mission(payload: MissionCreate, write: Write | None = None) -> Missio
     named = {"name": payload.name, "description": payload.description}
     content = compact_json({**named, "data": payload.data})
     mission_id = payload.id or str(uuid4())
-    entry = _entry("Mission created", named)
     created = charter.facts(
         "mission.created",
         {
@@ -73,7 +74,7 @@ def create_mission(payload: MissionCreate, write: Write | None = None) -> Missio
         mission_id,
         fingerprint=[payload.id, content],
         keys=[keys.stats, keys.index(MissionStatus.PENDING)],
-        args=[mission_id, content, _text(entry), _log_facts(mission_id, entry), created],
+        args=[mission_id, content, *_log(mission_id, LogLevel.INFO, "Mission created", named), created],
     )
     return records.mission(mission_id, state, content)
 
@@ -90,7 +91,7 @@ def update_status(
     keys = Keys(write.namespace)
     sources = lifecycle.sources(status)
     why = {"reason": reason} if reason else {}
-    entry = _entry("Mission status changed", why)
+    entry, logged = _log(mission_id, LogLevel.INFO, "Mission status changed", why)
     state, content = _write(
         "status",
         write,
@@ -102,8 +103,8 @@ def update_status(
             status,
             "" if write.if_match is None else write.if_match,
             compact_json(reason) if reason else "",
-            _text(entry).removesuffix("}}") + ("," if why else ""),  # the script adds from and to
-            _log_facts(mission_id, entry),
+            entry.removesuffix("}}") + ("," if why else ""),  # the script adds from and to
+            logged,
             charter.facts("mission.status_changed", {"mission_id": mission_id, "new_status": status}, **why),
             *sources,
         ],
@@ -132,15 +133,13 @@ def append_log_entries(
 def _append(
     mission_id: str, entries: Sequence[MissionLogEntry], write: Write | None, fingerprint: Any
 ) -> list[LogEntry]:
-    texts = [_text(entry) for entry in entries]
-    facts = [_log_facts(mission_id, entry) for entry in entries]
     appended = _write(
         "log",
         write or Write(),
         mission_id,
         fingerprint=[fingerprint],
         keys=[],
-        args=[argument for pair in zip(texts, facts, strict=True) for argument in pair],
+        args=[text for entry in entries for text in _log(mission_id, entry.level, entry.message, entry.data)],
     )
     return [LogEntry.model_validate_json(text) for text in appended]
 
@@ -275,17 +274,8 @@ def _publish(keys: Keys, entries: list[tuple[str, str]]) -> None:
             emitter.logger.exception("Published events stay in the outbox and will be published again")
 
 
-def _entry(message: str, data: dict[str, Any]) -> MissionLogEntry:
-    """A log entry of the service's own; its data are within their own limits, not a caller's entry's."""
-    return MissionLogEntry.model_construct(level=LogLevel.INFO, message=message, data=data)
-
-
-def _text(entry: MissionLogEntry) -> str:
-    """The JSON of a log entry, open at the front for its timestamp."""
-    return entry.model_dump_json()[1:]
-
-
-def _log_facts(mission_id: str, entry: MissionLogEntry) -> str:
-    return charter.facts(
-        "mission.log_appended", {"mission_id": mission_id, "log_level": entry.level, "message": entry.message}
-    )
+def _log(mission_id: str, level: LogLevel, message: str, data: dict[str, Any]) -> tuple[str, str]:
+    """A log entry in JSON, open at the front for its timestamp, and the facts of its event."""
+    text = to_json({"level": level, "message": message, "data": data}).decode()[1:]
+    facts = {"mission_id": mission_id, "log_level": level, "message": message}
+    return text, charter.facts("mission.log_appended", facts)
