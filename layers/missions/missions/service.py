@@ -68,13 +68,15 @@ def create_mission(payload: MissionCreate, write: Write | None = None) -> Missio
             "status": MissionStatus.PENDING,
         },
     )
+    entry, logged = _log(mission_id, LogLevel.INFO, "Mission created", named)
     mission_id, state = _write(
         "create",
         write,
         mission_id,
         fingerprint=[payload.id, content],
         keys=[keys.stats, keys.index(MissionStatus.PENDING)],
-        args=[mission_id, content, *_log(mission_id, LogLevel.INFO, "Mission created", named), created],
+        args=[mission_id, content, entry, logged, created],
+        facts=[logged, created],
     )
     return records.mission(mission_id, state, content)
 
@@ -92,6 +94,7 @@ def update_status(
     sources = lifecycle.sources(status)
     why = {"reason": reason} if reason else {}
     entry, logged = _log(mission_id, LogLevel.INFO, "Mission status changed", why)
+    changed = charter.facts("mission.status_changed", {"mission_id": mission_id, "new_status": status}, **why)
     state, content = _write(
         "status",
         write,
@@ -105,9 +108,10 @@ def update_status(
             compact_json(reason) if reason else "",
             entry.removesuffix("}}") + ("," if why else ""),  # the script adds from and to
             logged,
-            charter.facts("mission.status_changed", {"mission_id": mission_id, "new_status": status}, **why),
+            changed,
             *sources,
         ],
+        facts=[logged, changed],
     )
     return records.mission(mission_id, state, content)
 
@@ -133,13 +137,15 @@ def append_log_entries(
 def _append(
     mission_id: str, entries: Sequence[MissionLogEntry], write: Write | None, fingerprint: Any
 ) -> list[LogEntry]:
+    logged = [_log(mission_id, entry.level, entry.message, entry.data) for entry in entries]
     appended = _write(
         "log",
         write or Write(),
         mission_id,
         fingerprint=[fingerprint],
         keys=[],
-        args=[text for entry in entries for text in _log(mission_id, entry.level, entry.message, entry.data)],
+        args=[text for pair in logged for text in pair],
+        facts=[facts for _, facts in logged],
     )
     return [LogEntry.model_validate_json(text) for text in appended]
 
@@ -229,9 +235,16 @@ def check_health(namespace: str = "default") -> None:
 
 
 def _write(
-    script: str, write: Write, mission_id: str, *, fingerprint: list[Any], keys: list[str], args: list[str | int]
+    script: str,
+    write: Write,
+    mission_id: str,
+    *,
+    fingerprint: list[Any],
+    keys: list[str],
+    args: list[str | int],
+    facts: list[str],
 ) -> list[str]:
-    """Run a writing script, publish what it put in the outbox, and give the rest of its reply."""
+    """Run a writing script, publish the events of these facts, and give the rest of its reply."""
     names = Keys(write.namespace)
     publishing = emitter.has_event_stream()
     if publishing:
@@ -256,17 +269,18 @@ def _write(
             raise StaleVersion(int(version))
         case ["refused", current, wanted]:
             raise TransitionRefused(MissionStatus(current), MissionStatus(wanted))
-    write.outcome, replayed, entries, *rest = reply
+    write.outcome, replayed, events, *rest = reply
     write.replayed = bool(replayed)
-    if entries:
-        emitter.after_response(functools.partial(_publish, names, entries))
+    if events:
+        whole = [beginning + rest for beginning, rest in zip(events[1::2], facts, strict=True)]
+        emitter.after_response(functools.partial(_publish, names, events[::2], whole))
     return list(rest)
 
 
-def _publish(keys: Keys, entries: list[tuple[str, str]]) -> None:
+def _publish(keys: Keys, entry_ids: list[str], facts: list[str]) -> None:
     """Publish outbox entries and delete those that were accepted. Never raises: the relay takes what stays."""
-    accepted = emitter.emit(keys.namespace, [facts for _, facts in entries])
-    done = [entry_id for (entry_id, _), taken in zip(entries, accepted, strict=True) if taken]
+    accepted = emitter.emit(keys.namespace, facts)
+    done = [entry_id for entry_id, taken in zip(entry_ids, accepted, strict=True) if taken]
     if done:
         try:
             store().command("XDEL", keys.outbox, *done)

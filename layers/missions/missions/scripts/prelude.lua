@@ -32,12 +32,13 @@ local function log_end() -- the number of log entries and the moment of the last
   return redis.call('LLEN', KEYS[2]), first .. digits
 end
 
-local events = {} -- what went into the outbox: {entry id, facts}, as XRANGE would show it
+local events = {} -- what went into the outbox: entry id and beginning of the facts, of each; the caller knows the rest
 
-local function emit(sequence, moment, facts) -- facts: the rest of a JSON object, from its second member on
+local function emit(sequence, moment, facts, more) -- facts: the rest of a JSON object; more: members before it
   if ARGV[3] ~= '1' then return end
-  local whole = '{"sequence":' .. sequence .. ',"timestamp":' .. seconds(moment) .. ',' .. facts
-  events[#events + 1] = {redis.call('XADD', KEYS[3], '*', 'facts', whole), whole}
+  local beginning = '{"sequence":' .. sequence .. ',"timestamp":' .. seconds(moment) .. ',' .. (more or '')
+  events[#events + 1] = redis.call('XADD', KEYS[3], '*', 'facts', beginning .. facts)
+  events[#events + 1] = beginning
 end
 
 local function append(moment, entry) -- entry: the rest of a JSON object, likewise

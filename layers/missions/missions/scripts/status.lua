@@ -64,6 +64,6 @@ redis.call('ZADD', KEYS[7], 0, created .. ARGV[4])
 redis.call('HSET', KEYS[5], status, left, ARGV[5], reached, 'last_updated', now)
 append(now, ARGV[8] .. '"from":"' .. status .. '","to":"' .. ARGV[5] .. '"}}')
 emit(logged + version + 1, now, ARGV[9])
-emit(logged + version + 2, now, '"old_status":"' .. status .. '",' .. ARGV[10])
+emit(logged + version + 2, now, ARGV[10], '"old_status":"' .. status .. '",')
 record('changed ' .. state)
 return {'changed', 0, events, state, content}
