@@ -12,10 +12,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
+
+from tests.http_double import Handler, serve
 
 ROOT = Path(__file__).parents[1]
 INITIALISATION = 30  # seconds
@@ -94,10 +95,7 @@ def lambda_double() -> Iterator[Sandbox]:
     """Serve the APIs on a free port of the loopback interface."""
     state = Sandbox()
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        disable_nagle_algorithm = True
-
+    class Apis(Handler):
         def do_GET(self) -> None:
             if self.path.endswith("/runtime/invocation/next"):
                 request_id, event = state.next_for("runtime")
@@ -108,53 +106,30 @@ def lambda_double() -> Iterator[Sandbox]:
                     "Lambda-Runtime-Invoked-Function-Arn": "arn:aws:lambda:eu-central-1:123456789012:function:missions",
                     "Lambda-Runtime-Trace-Id": "Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=0",
                 }
-                self._send(200, event, **headers)
+                self.send(200, event, **headers)
             elif self.path.endswith("/extension/event/next"):
                 request_id, _ = state.next_for(self.headers["Lambda-Extension-Identifier"])
-                self._send(200, json.dumps({"eventType": "INVOKE", "requestId": request_id}).encode())
+                self.send(200, json.dumps({"eventType": "INVOKE", "requestId": request_id}).encode())
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             if self.path.endswith("/extension/register"):
                 if state.refuse_extensions:
-                    self._send(403, b"{}")
+                    self.send(403, b"{}")
                     return
                 identifier = str(uuid4())
                 state.extensions.append(identifier)
-                self._send(200, b"{}", **{"Lambda-Extension-Identifier": identifier})
+                self.send(200, b"{}", **{"Lambda-Extension-Identifier": identifier})
             elif self.path.endswith("/response"):
                 state.answer(json.loads(body))
-                self._send(202, b"{}")
+                self.send(202, b"{}")
             else:
                 state.errors.append(json.loads(body))
                 state.answer({"error": json.loads(body)})
-                self._send(202, b"{}")
+                self.send(202, b"{}")
 
-        def _send(self, status: int, body: bytes, **headers: str) -> None:
-            self.send_response(status)
-            for name, value in headers.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-
-        def handle_error(self, *_: Any) -> None:
-            pass  # a sandbox that was killed
-
-    server = Server(("127.0.0.1", 0), Handler)
-    state.address = f"127.0.0.1:{server.server_port}"
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-    try:
+    with serve(Apis) as state.address:
         yield state
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 @contextmanager

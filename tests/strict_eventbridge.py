@@ -12,9 +12,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from uuid import uuid4
+
+from tests.http_double import Handler, serve
 
 INT64 = range(-(2**63), 2**63)
 MAX_BYTES = 1024 * 1024
@@ -108,10 +109,7 @@ def strict_eventbridge() -> Iterator[StrictEventBridge]:
     """Serve the double on a free port of the loopback interface."""
     state = StrictEventBridge()
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        disable_nagle_algorithm = True
-
+    class Api(Handler):
         def do_POST(self) -> None:
             request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             operation = self.headers["X-Amz-Target"].rpartition(".")[2]
@@ -149,28 +147,11 @@ def strict_eventbridge() -> Iterator[StrictEventBridge]:
             self._answer(status, json.dumps({"__type": code, "message": message}).encode())
 
         def _answer(self, status: int, body: bytes) -> None:
-            self.send_response(status)
-            self.send_header("Content-Type", "application/x-amz-json-1.1")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            self.send(status, body, **{"Content-Type": "application/x-amz-json-1.1"})
 
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-        request_queue_size = 128
-
-        def handle_error(self, *_: Any) -> None:
-            pass  # a client that gave up
-
-    server = Server(("127.0.0.1", 0), Handler)
-    state.url = f"http://127.0.0.1:{server.server_port}"
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-    try:
-        yield state
-    finally:
-        state.released.set()
-        server.shutdown()
-        server.server_close()
+    with serve(Api) as address:
+        state.url = f"http://{address}"
+        try:
+            yield state
+        finally:
+            state.released.set()
