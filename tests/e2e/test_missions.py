@@ -92,6 +92,17 @@ def test_one_of_many_wins_a_transition(api: Client, tap: Tap) -> None:
     assert [change["new_status"] for change in changes] == ["RUNNING", winner["status"]]
 
 
+def test_a_repeated_write_takes_effect_once_and_a_stale_one_not_at_all(api: Client) -> None:
+    own = f"{MISSIONS}/{create(api)}"
+    headers = {"Idempotency-Key": str(uuid4()), "If-Match": '"1"'}
+    first, again = (api("POST", f"{own}/status", {"status": "RUNNING"}, headers=headers) for _ in range(2))
+    assert (first.status_code, again.status_code, again.json()) == (200, 200, first.json())
+    assert ("Idempotency-Replayed" in first.headers, again.headers["Idempotency-Replayed"]) == (False, "true")
+    stale = api("POST", f"{own}/status", {"status": "FAILED"}, headers={"If-Match": '"1"'})
+    assert stale.status_code == 412
+    assert api("GET", own, headers={"If-None-Match": '"2"'}).status_code == 304
+
+
 def test_missions_and_logs_are_read_page_by_page(api: Client) -> None:
     ids = [create(api) for _ in range(5)]
     first = api("GET", f"{MISSIONS}?limit=2&status=PENDING").json()

@@ -52,12 +52,12 @@ _known: dict[str, Any] = {}  # of the request that is answered, for the log; a s
 
 
 class _Event(APIGatewayProxyEventV2):
-    """A request whose headers are as API Gateway gives them, in lower case; powertools makes a dictionary of its own
-    of them at every look, four a request."""
+    """A request whose headers are read once; powertools makes a dictionary of them at every look, four a request."""
 
-    @property
+    @functools.cached_property
     def headers(self) -> dict[str, str]:
-        return self.get("headers") or {}
+        # API Gateway gives them in lower case, sam local does not
+        return {name.lower(): value for name, value in (self.get("headers") or {}).items()}
 
     @property
     def resolved_headers_field(self) -> dict[str, Any]:
