@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 from contextlib import ExitStack
 from ipaddress import ip_network
 from pathlib import Path
@@ -14,6 +13,7 @@ from local.run import chosen_ports, console, stop_on_signals, wait_until_ready
 from local.stack import BUS, REGION, CannotStart, eventbridge, new_password, port, valkey
 
 SAM = Path(sys.executable).with_name("sam")
+VARIABLES = Path(".local/sam-local.json")  # there while it runs, for sam local invoke
 HOST = "host.docker.internal"  # this machine, as a container sees it
 
 
@@ -69,22 +69,23 @@ def serve() -> None:
     }
     console.print("Building the functions and the layer ...")
     subprocess.run([SAM, "build", "--parameter-overrides", f"Architecture={architecture}"], check=True)
-    with ExitStack() as parts, tempfile.TemporaryDirectory() as scratch:
+    with ExitStack() as parts:
         parts.enter_context(valkey(Path(".local/valkey"), redis, gateway, password))
         parts.enter_context(eventbridge(events, gateway))
-        file = Path(scratch) / "variables.json"
-        file.write_text(json.dumps({"Parameters": variables}))
+        VARIABLES.touch(0o600)
+        parts.callback(VARIABLES.unlink)
+        VARIABLES.write_text(json.dumps({"Parameters": variables}))
         environment = os.environ | {
             "AWS_DEFAULT_REGION": REGION,
             "AWS_ACCESS_KEY_ID": "local",
             "AWS_SECRET_ACCESS_KEY": "local",
         }
-        command = [str(SAM), "local", "start-api", "--port", str(api), "--warm-containers", "EAGER"]
-        command += ["--env-vars", str(file), "--parameter-overrides", f"Architecture={architecture}"]
+        options = ["--env-vars", str(VARIABLES), "--parameter-overrides", f"Architecture={architecture}"]
         if linux:
-            command += ["--add-host", f"{HOST}:{gateway}"]
+            options += ["--add-host", f"{HOST}:{gateway}"]
         if docker("images", "-q", "public.ecr.aws/lambda/python:3.13"):
-            command += ["--skip-pull-image"]  # no registry is needed once the image is here
+            options += ["--skip-pull-image"]  # no registry is needed once the image is here
+        command = [str(SAM), "local", "start-api", "--port", str(api), "--warm-containers", "EAGER", *options]
         before = containers()
         server = subprocess.Popen(command, env=environment, start_new_session=True)
         try:
@@ -94,6 +95,10 @@ def serve() -> None:
 
   make demo{chosen_ports()}        one mission through its whole life
   make test-e2e{chosen_ports()}    the end-to-end tests
+
+One function alone, with a file of events/:
+
+  .venv/bin/sam local invoke CreateMissionFunction --event events/create_mission.json {" ".join(options)}
 
 Ctrl-C stops everything.
 """)
