@@ -81,6 +81,7 @@ def serve() -> None:
             "AWS_SECRET_ACCESS_KEY": "local",
         }
         options = ["--env-vars", str(VARIABLES), "--parameter-overrides", f"Architecture={architecture}"]
+        options += ["--region", REGION]
         if linux:
             options += ["--add-host", f"{HOST}:{gateway}"]
         if docker("images", "-q", "public.ecr.aws/lambda/python:3.13"):
