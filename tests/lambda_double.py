@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -30,6 +31,7 @@ class Sandbox:
     extensions: list[str] = field(default_factory=list)
     refuse_extensions: bool = False
     kill: Callable[[], None] = lambda: None
+    calls: Counter[str] = field(default_factory=Counter)  # for the next event, by who asked
     errors: list[Any] = field(default_factory=list)
     _state: threading.Condition = field(default_factory=threading.Condition)
     _waiting: set[str] = field(default_factory=set)
@@ -74,11 +76,15 @@ class Sandbox:
 
     def next_for(self, who: str) -> tuple[str, bytes]:
         with self._state:
+            self.calls[who] += 1
+            call = self.calls[who]
             self._waiting.add(who)
             if self._event and self._answer is not None and {"runtime", *self.extensions} <= self._waiting:
                 self._event = None
             self._state.notify_all()
-            self._state.wait_for(lambda: self._event is not None and who not in self._taken)
+            self._state.wait_for(lambda: self.calls[who] > call or (self._event is not None and who not in self._taken))
+            if self.calls[who] > call:
+                raise ConnectionAbortedError("it asked again on another connection")
             assert self._event
             self._taken.add(who)
             self._waiting.discard(who)

