@@ -94,4 +94,4 @@ lock: ## Pin what pyproject.toml and the layer ask for
 	  --no-header --no-annotate - --output-file $(AUDIT_LOCK)
 
 clean: ## Remove what the targets made, .local/ with its missions too
-	@rm -rf .venv .audit .local .aws-sam .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf .venv .audit .local .aws-sam .pytest_cache .mypy_cache .ruff_cache .hypothesis .schemathesis benchmarks/results.*
