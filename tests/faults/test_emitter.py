@@ -55,7 +55,9 @@ def test_one_deadline_holds_for_all_that_a_request_publishes(system: System) -> 
     started = time.monotonic()
     accepted = emitter.emit("default", facts)
     assert time.monotonic() - started < 2
-    assert accepted == [True] * 30 + [False] * 70
+    taken = sum(accepted)
+    assert accepted == [True] * taken + [False] * (100 - taken)
+    assert 10 <= taken <= 30  # batches of ten that began within the deadline
 
 
 @pytest.mark.parametrize("fault", ["throttle", "denied", "error", "empty", "reset", "partial"])

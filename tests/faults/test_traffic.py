@@ -41,7 +41,8 @@ def valkey_killed_and_restarted(system: System) -> Iterator[None]:
 
 @contextmanager
 def valkey_paused_past_the_timeout(system: System) -> Iterator[None]:
-    timers = [after(0.05, lambda: system.signal(signal.SIGSTOP)), after(3, lambda: system.signal(signal.SIGCONT))]
+    # Longer than two answers are waited for: one may be that of an acknowledgement, which its caller does not wait for.
+    timers = [after(0.05, lambda: system.signal(signal.SIGSTOP)), after(5, lambda: system.signal(signal.SIGCONT))]
     yield
     for timer in timers:
         timer.join()
