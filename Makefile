@@ -13,7 +13,7 @@ export PYTHONPATH := .:layers/missions
 export SAM_CLI_TELEMETRY := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo relay test test-faults test-e2e bench profile lint format documents build audit \
+.PHONY: help install run demo relay test test-faults test-e2e bench lint format documents build audit \
   sam-local lock clean
 
 help: ## Show this list
@@ -35,7 +35,7 @@ run: $(INSTALLED) ## Run the whole stack on this machine (PORT, EVENTS_PORT, RED
 demo: $(INSTALLED) ## Drive one mission through its life against the running stack
 	@$(BIN)/python -m local.demo
 
-relay: $(INSTALLED) ## Invoke the running stack's relay: PAYLOAD='{"action": "list"}', publish or redeliver
+relay: $(INSTALLED) ## Invoke the running stack's relay: PAYLOAD='{"action": "list"}', publish, redeliver, namespaces
 	@$(BIN)/python -m local.relay '$(or $(PAYLOAD),{"action": "list"})'
 
 test: $(INSTALLED) ## Run every test but the long ones
@@ -47,11 +47,8 @@ test-faults: $(INSTALLED) ## Run thousands of operations under every fault and p
 test-e2e: $(INSTALLED) ## Run the end-to-end tests against BASE_URL, such as make sam-local's
 	@$(BIN)/pytest tests/e2e --base-url $(or $(BASE_URL),http://127.0.0.1:$(or $(PORT),3000))
 
-bench: $(INSTALLED) ## Measure against the floor and the specification's way (QUICK=1 for a minute's look)
+bench: $(INSTALLED) ## Measure against floor, version 1 and specification (QUICK=1 for a first look)
 	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick)
-
-profile: $(INSTALLED) ## Show where the time of a create and of a page goes
-	@$(BIN)/python -m benchmarks.profile
 
 lint: $(INSTALLED) ## Check style, types and the templates
 	@$(BIN)/ruff check .

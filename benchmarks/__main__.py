@@ -6,23 +6,18 @@ Ends with 1 when what was timed did not happen; a missed target is shown, and en
 import argparse
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import handlers, memory, publishing, scale, startup, throughput
+from benchmarks import handlers, publishing, startup, store
 from benchmarks.report import Report
 from benchmarks.timing import NotDone
 
-PARTS: dict[str, Callable[..., None]] = {
-    "handlers": handlers.measure,
-    "flat": scale.measure,
-    "memory": memory.measure,
-    "throughput": throughput.measure,
-    "publishing": publishing.measure,
-    "startup": startup.measure,
-}
+PARTS = {
+    "handlers": handlers.measure, "cpu": store.measure_cpu, "memory": store.measure_memory,
+    "flat": handlers.measure_flat, "publishing": publishing.measure, "startup": startup.measure,
+}  # fmt: skip
 
 
 def main() -> int:
@@ -33,22 +28,19 @@ def main() -> int:
         "--output", type=Path, default=Path("benchmarks/results.json"), help="where JSON goes, and beside it a .md"
     )
     arguments = parser.parse_args()
-    console = Console(width=None if sys.stdout.isatty() else 160)
-    report = Report(console, facts={"quick": arguments.quick})
+    report = Report(Console(width=None if sys.stdout.isatty() else 160))
     started = time.monotonic()
     for number, part in enumerate(arguments.only, 1):
-        console.print(f"[bold]{number}/{len(arguments.only)} {part}[/] ({time.monotonic() - started:.0f} s)")
+        report.say(f"[bold]{number}/{len(arguments.only)} {part}[/] ({time.monotonic() - started:.0f} s)")
         try:
             PARTS[part](report, quick=arguments.quick)
         except NotDone as error:
-            console.print(f"[bold red]No figures: {error}[/]")
+            report.say(f"[bold red]No figures: {error}[/]")
             return 1
-    console.print()
-    console.print(report.table())
-    report.write(arguments.output)
-    arguments.output.with_suffix(".md").write_text(report.markdown())
-    missed = [f"{row.part}: {row.name}" for row in report.rows if row.met is False]
-    console.print(f"{time.monotonic() - started:.0f} s; {len(missed)} targets missed; all of it in {arguments.output}")
+    report.console.print(report.table())
+    report.write(arguments.output, quick=arguments.quick)
+    missed = sum(row.met is False for row in report.rows)
+    report.say(f"{time.monotonic() - started:.0f} s; {missed} targets missed; all of it in {arguments.output}")
     return 0
 
 

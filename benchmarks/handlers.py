@@ -1,146 +1,124 @@
 """Handler time, from the API Gateway event to the response: against the floor, and against the specification's way
-behind a proxy that adds a VPC's delay; round trips, counted at the proxy; and what validation costs.
+behind a proxy that adds a VPC's delay; a list against version 1's; round trips; many missions against few.
 """
 
-import json
 import logging
-from collections.abc import Sequence
-from typing import Any
+import random
+import time
+from collections.abc import Callable, Sequence
 
 import redis
-from missions.models import MissionCreate
+from missions import runtime, service
+from missions.domain.events import Event
+from missions.domain.models import MissionPage, MissionQuery, MissionStatus
+from missions.log import logger
+from missions.publishing.emitter import Emitter
+from missions.storage.connection import Connection
+from rich.progress import track
 
-from benchmarks.proxy import Proxy, added, calibrate, proxy
+from benchmarks import floor, specification, version1, world
+from benchmarks.proxy import Proxy, proxy
+from benchmarks.recording import load, replay
 from benchmarks.report import Report, Row
-from benchmarks.timing import Contender, check, side_by_side
-from benchmarks.ways import floor_way, our_way, spec_way
-from benchmarks.world import (
-    CONTENT,
-    OPERATIONS,
-    READS,
-    WRITES,
-    Listener,
-    load,
-    load_spec,
-    log_at,
-    new_ids,
-    port,
-    request,
-    server,
-    use,
-    use_later,
-)
+from benchmarks.timing import Batch, Contender, check, shown, side_by_side
 
 STORED = 10_000
+FEW = 1_000
+
+
+class Listener:
+    """An event stream that takes every event."""
+
+    def publish(self, events: Sequence[Event]) -> list[str | None]:
+        return [None] * len(events)
 
 
 def measure(report: Report, *, quick: bool) -> None:
-    with server() as client:
-        _fill(client)
-        against_floor(report, client, rounds=10 if quick else 40)
-        validation(report, rounds=10 if quick else 40)
-        with proxy(port(client)) as way:
+    logger.setLevel(logging.WARNING)
+    with world.server() as client, redis.Redis(port=world.port_of(client), decode_responses=True) as bare:
+        load(client, world.new_ids(STORED))
+        ways = {"service": world.service(client), "floor": world.Way(client, floor.handlers(bare))}
+        for operation in world.OPERATIONS:
+            target = 1.5 if operation in (*world.WRITES, "get_mission") else 2
+            report.compare("handler", operation, world.take_turns(ways, operation, 10 if quick else 40), target)
+        against_version_1(report, client, bare, rounds=10 if quick else 40)
+        with proxy(world.port_of(client)) as way:
             round_trips(report, client, way)
             behind_proxy(report, client, way, rounds=8 if quick else 30)
 
 
-def _fill(client: redis.Redis) -> None:
-    load(client, new_ids(STORED))
-    load_spec(client, new_ids(STORED))
+def against_version_1(report: Report, client: redis.Redis, bare: redis.Redis, rounds: int) -> None:
+    """The service's list of missions and its JSON, without the handler."""
+    runtime.replace(world.sandbox(world.port_of(client)))
+    client.script_load(version1.CREATE.text)
+    replay(client, [version1.create_call(each, world.content()) for each in world.new_ids(STORED)])
+    connection = Connection(bare, {"list": version1.LIST}.__getitem__)
+    query = MissionQuery(limit=world.PAGE)
 
+    def contender(call: Callable[[], MissionPage]) -> Contender:
+        def batch(count: int) -> Batch:
+            answers = yield lambda _: call().model_dump_json(), range(count)
+            page = MissionPage.model_validate_json(answers[-1]).missions
+            check(len(page) == world.PAGE, f"a page has {len(page)} missions, not {world.PAGE}")
 
-def against_floor(report: Report, client: redis.Redis, rounds: int) -> None:
-    """Handler time at most 1.6 times the floor for writes and twice for reads, logging from WARNING on."""
-    use_later(port(client))
-    with redis.Redis(port=port(client), decode_responses=True) as bare:
-        ours, floor = our_way(client), floor_way(client, bare)
-        for level, name in ((logging.WARNING, "WARNING"), (logging.INFO, "INFO")):
-            log_at(level)
-            for operation in OPERATIONS:
-                samples = side_by_side(
-                    {"service": ours.contender(operation), "floor": floor.contender(operation)}, rounds=rounds, batch=25
-                )
-                target = (1.6 if operation in WRITES else 2.0) if level == logging.WARNING else None
-                part = f"handler at {name}"
-                report.compare(part, operation, samples["service"], samples["floor"], "floor, no log", "<=", target)
-    log_at(logging.WARNING)
+        return batch
 
-
-def validation(report: Report, rounds: int) -> None:
-    """What validating the body of a create costs, beside reading its JSON."""
-    body = request("create_mission", body={"id": "deploy-42", **CONTENT})["body"]
-
-    def contender(call: Any) -> Contender:
-        def verify(_: Sequence[Any], answers: Sequence[Any]) -> None:
-            name = answers[-1]["name"] if isinstance(answers[-1], dict) else answers[-1].name
-            check(name == CONTENT["name"], "the body was not read")
-
-        return Contender(call, lambda count: [body] * count, verify)
-
-    samples = side_by_side(
-        {
-            "validated": contender(lambda text: MissionCreate.model_validate(json.loads(text))),
-            "parsed": contender(json.loads),
-        },
-        rounds=rounds,
-        batch=100,
-    )
-    report.compare("validation", "create's body", samples["validated"], samples["parsed"], "json.loads alone", "<=")
+    ours = contender(lambda: service.list_missions(query=query))
+    theirs = contender(lambda: version1.list_missions(connection, query))
+    samples = side_by_side({"service": ours, "version 1": theirs}, rounds)
+    report.compare("service", f"a list of {world.PAGE} as JSON", samples, 1.5)
 
 
 def round_trips(report: Report, client: redis.Redis, way: Proxy) -> None:
-    """One round trip an operation on a warm connection, its events taken; only their XDEL may come on top."""
-    use(way.port, Listener())
-    ours = our_way(client, publishing=False)  # the listener takes them at once, so none stays
-    for operation in OPERATIONS:
-        contender = ours.contender(operation)
-        requests = contender.prepare(3)
-        contender.call(requests[0])  # warm: connected, and the namespace known
-        way.reset()
-        answers = [contender.call(each) for each in requests[1:]]
-        trips, commands = way.seen()
-        contender.verify(requests[1:], answers)
-        check(trips >= 2 and len(commands) == trips, "the proxy did not see the operation")
-        acknowledged = commands.count("XDEL")
-        check(acknowledged == (2 if operation in WRITES else 0), f"{operation}: its events were not acknowledged")
-        seen = " + ".join(dict.fromkeys(commands))
-        report.add(
-            Row("round trips", operation, seen, "but for XDEL", (trips - acknowledged) / 2, "<=", 1,
-                {"round_trips": trips / 2, "commands": commands})
-        )  # fmt: skip
+    """On a warm connection: one an operation, two a list, and one more where a write's events are settled."""
+    for emitter, settled in ((world.Later(), ""), (Emitter(Listener), ", its events settled")):
+        ours = world.service(client, way.port, emitter, outbox=not settled)
+        for operation in world.WRITES if settled else world.OPERATIONS:
+            contenders = {"service": ours.contender(operation)}
+            trips = side_by_side(contenders, 1, 5, 1, clock=lambda: way.round_trips)["service"].seconds
+            check(min(trips) > 0, "the proxy did not see the operation")
+            wanted = 2 if settled or operation == "list_missions" else 1
+            report.add(Row("round trips", operation + settled, f"{max(trips)}", "", max(trips), wanted))
 
 
 def behind_proxy(report: Report, client: redis.Redis, way: Proxy, rounds: int) -> None:
     """Against the specification's way with a VPC's delay in each round trip; neither waits for an event stream."""
-    given = calibrate(way, port(client))
-    use_later(way.port)
-    with (
-        redis.Redis(port=way.port, decode_responses=True) as delayed,
-        redis.Redis(port=way.port, decode_responses=True) as bare,
-    ):
-        ours, spec, floor = our_way(client), spec_way(client, delayed), floor_way(client, bare)
-        targets = {"create_mission": 3.0, "update_status": 3.0, "list_missions": 500.0}
-        for operation in WRITES + READS:
-            listing = operation == "list_missions"
-            contenders = {"service": ours.contender(operation), "specification": spec.contender(operation)}
-            contenders["floor"] = floor.contender(operation)
-            samples = side_by_side(
-                contenders,
-                rounds=rounds if not listing else 3,
-                batch=10,
-                warm_up=2 if not listing else 0,
-                batches={"specification": 1} if listing else None,
-            )
-            name = f"{operation}, {STORED:,} missions" if listing else operation
-            report.compare(
-                "behind the proxy", name, samples["service"], samples["specification"], "specification", ">=",
-                targets.get(operation), faster=True,
-            )  # fmt: skip
-            report.rows[-1].numbers["floor"] = {"median_seconds": samples["floor"].median}
-    after = added(way, port(client))
-    check(given > 0 and after > 0, "the proxy added no delay")
-    report.facts["proxy_delay_seconds"] = given
-    report.add(
-        Row("behind the proxy", "delay really given", f"{given * 1e3:.3f} ms", f"{after * 1e3:.3f} ms afterwards",
-            numbers={"before_seconds": given, "after_seconds": after})
-    )  # fmt: skip
+    specification.lives(client, world.new_ids(STORED), whole=False)
+    given = way.calibrate()
+    with redis.Redis(port=way.port, decode_responses=True) as delayed:
+        ways = {
+            "service": world.service(client, way.port),
+            "specification": world.Way(client, specification.handlers(delayed), outbox=False),
+        }
+        for operation in ("create_mission", "update_status"):
+            report.compare("behind the proxy", operation, world.take_turns(ways, operation, rounds, batch=10), 3, ">=")
+        samples = world.take_turns(ways, "list_missions", 3, batch=1, warm_up=0)  # the specification's takes seconds
+        report.compare("behind the proxy", f"a list of {world.PAGE} of {STORED:,}", samples, 500, ">=")
+    after = way.added()
+    check(min(given, after) > 0, "the proxy added no delay")
+    report.add(Row("behind the proxy", "delay really given", shown(given), f"{shown(after)} afterwards"))
+
+
+def measure_flat(report: Report, *, quick: bool) -> None:
+    """Each operation with a million missions against the same with a thousand, and how long the million took."""
+    logger.setLevel(logging.WARNING)
+    many, rounds = (100_000, 10) if quick else (1_000_000, 40)
+    with world.server() as small, world.server() as large:
+        load(small, world.new_ids(FEW))
+        pool: list[str] = []
+        started = time.monotonic()
+        for _ in track(range(100), f"{many:,} missions", console=report.console, transient=True):
+            load(large, ids := world.new_ids(many // 100))
+            pool += random.sample(ids, rounds)  # 3 x 30 a round will be used, from all over the store
+        took = time.monotonic() - started
+        for client, count in ((small, FEW), (large, many)):
+            stored = int(client.hget(world.NAMES.stats, "PENDING") or 0)
+            indexed = client.zcard(world.NAMES.index(MissionStatus.PENDING))
+            check(stored == indexed == count, f"{stored} missions were counted and {indexed} indexed, not {count}")
+        ways = {
+            f"{count:,} missions": world.service(client, pool=ids)
+            for client, count, ids in ((large, many, random.sample(pool, len(pool))), (small, FEW, ()))
+        }
+        for operation in world.OPERATIONS:
+            report.compare("flat", f"{operation}, {many:,}", world.take_turns(ways, operation, rounds), 1.2)
+    report.add(Row("flat", f"loading {many:,} missions", shown(took), f"{many / took:,.0f} a second"))

@@ -1,159 +1,167 @@
-"""Publishing: what a hanging EventBridge costs a write, and how fast the relay drains an outbox."""
+"""Publishing: what it costs a write's response, what a hanging EventBridge costs it, how fast the relay drains."""
 
-import functools
 import logging
+import multiprocessing
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
+from unittest.mock import patch
 
 import boto3
 import redis
-from missions import emitter, relay
-from missions.charter import Event
-from missions.eventbridge import EventBridge
-from missions.settings import settings
+from missions import runtime
+from missions.log import logger
+from missions.publishing import emitter, relay
+from missions.publishing.eventbridge import EventBridge
 
-from benchmarks import floor
-from benchmarks.report import Report
-from benchmarks.timing import Contender, check, side_by_side
-from benchmarks.ways import our_way
-from benchmarks.world import (
-    CONTENT,
-    WRITES,
-    forget,
-    load,
-    log_at,
-    new_ids,
-    outbox,
-    port,
-    request,
-    server,
-    service,
-    use,
-)
-from tests.lambda_double import sandbox
-from tests.strict_eventbridge import StrictEventBridge, strict_eventbridge
+from benchmarks import world
+from benchmarks.recording import load, new, record, replay, texts
+from benchmarks.report import Report, Row
+from benchmarks.timing import Batch, Contender, check, shown, side_by_side
+from local.doubles import lambda_apis
+from local.doubles.eventbridge import strict_eventbridge
 
 BUS = "missions"
+EVENTS = {"create_mission": 2, "update_status": 2, "append_log_entry": 1}  # of a write
+
+
+Turn = Callable[..., tuple[int, int]]
+
+
+@contextmanager
+def event_bridge() -> Iterator[Turn]:
+    """The strict double, in a process of its own: what it does takes no time from what is timed.
+
+    Gives a function that tells the calls and events since its last call; its arguments are the double's state from now.
+    """
+    here, there = multiprocessing.Pipe()
+    process = multiprocessing.get_context("spawn").Process(target=_serve, args=(there,), daemon=True)
+    process.start()
+
+    def turn(**state: Any) -> tuple[int, int]:
+        here.send(state)
+        calls, events = here.recv()
+        return calls, events
+
+    aws = {"AWS_REGION": world.REGION, "AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
+    with patch.dict(os.environ, aws | {"AWS_ENDPOINT_URL_EVENTBRIDGE": here.recv()}):
+        yield turn
+    process.terminate()
+
+
+def _serve(benchmark: Any) -> None:
+    with strict_eventbridge() as double:
+        benchmark.send(double.url)
+        while True:
+            state = benchmark.recv()
+            benchmark.send((double.calls, len({event["id"] for event in double.events})))
+            double.events.clear()
+            vars(double).update({"calls": 0, "fault": "", "delay": 0.0} | state)
 
 
 def measure(report: Report, *, quick: bool) -> None:
-    os.environ |= {"AWS_REGION": "eu-central-1", "AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
-    with server() as client, strict_eventbridge() as bus:
-        os.environ["AWS_ENDPOINT_URL_EVENTBRIDGE"] = bus.url
+    with world.server() as client, event_bridge() as bus:
+        for operation in world.WRITES:
+            response_times(report, client, bus, operation, requests=200 if quick else 2_000)
         hanging(report, client, bus, rounds=8 if quick else 30)
-        bus.fault = ""
-        after_response(report, client, bus, rounds=10 if quick else 60)
-        draining(report, client, bus, events=2_000 if quick else 10_000, rounds=2 if quick else 3)
+        for delay in (0.0, 0.012):
+            draining(report, client, bus, 2_000 if quick else 10_000, delay, rounds=1 if quick else 3)
 
 
-def hanging(report: Report, client: redis.Redis, bus: StrictEventBridge, rounds: int) -> None:
+def response_times(report: Report, client: redis.Redis, bus: Turn, operation: str, requests: int) -> None:
+    """With publishing and without, one request after another: AWS's runtime client beside a double of its APIs."""
+    report.say(f"  {requests:,} requests each of {operation}")
+    client.flushall()
+    missions = world.new_ids(2 * (requests + 20))
+    if operation != "create_mission":
+        load(client, missions)
+    bus()
+    own = {"REDIS_URL": f"redis://127.0.0.1:{world.port_of(client)}"}
+    with (
+        lambda_apis.sandbox(operation, own | {"EVENT_BUS_NAME": BUS}) as on,
+        lambda_apis.sandbox(operation, own | {"EVENT_BUS_NAME": ""}) as off,
+    ):
+
+        def contender(sandbox: lambda_apis.Sandbox) -> Contender:
+            def batch(_: int) -> Batch:
+                for each in (on, off):
+                    each.wait_until_idle()  # a request right after another would wait for its events, as in Lambda
+                ((answer, _),) = yield sandbox.invoke, [world.request(operation, missions.pop())]
+                check(answer.get("statusCode") in (200, 201), f"{operation} answered {answer}")
+
+            return batch
+
+        ways = {"on": contender(on), "switched off": contender(off)}
+        side_by_side(ways, 20, 1, 0)  # the first ones connect
+        samples = side_by_side(ways, requests, 1, 0)
+        on.wait_until_idle()
+    _, events = bus()
+    check(events == EVENTS[operation] * (requests + 20), f"{events} events arrived of {requests + 20} requests")
+    check(client.xlen(world.OUTBOX) == 0, "events are left in the outbox")
+    report.compare("publishing", f"{operation}, median", samples, 1.05)
+    report.compare("publishing", f"{operation}, p99", samples, 1.05, at="p99")
+
+
+def hanging(report: Report, client: redis.Redis, bus: Turn, rounds: int) -> None:
     """With EventBridge hanging, a write takes as long as without a bus, but for the first that meets it."""
-    log_at(logging.CRITICAL)
-    emitter.PAUSE = 1e9
-    use(port(client), bus=BUS)
-    bus.fault = "hang"
-    started = time.perf_counter()
-    answer = service()["create_mission"](request("create_mission", body={"id": "first", **CONTENT}), None)
-    waited = time.perf_counter() - started
-    check(answer["statusCode"] == 201 and bus.calls == 1 and waited > 0.5, "EventBridge did not hang")
-    check(client.xlen(floor.KEYS.outbox) == 2, "the events of a write that met it are not in the outbox")
-
-    def turn_to(bus_name: str) -> None:  # the pause stays on, as set_event_stream is not called
-        os.environ["EVENT_BUS_NAME"] = bus_name
-        forget()
-
-    paused = our_way(client, begin=lambda: turn_to(BUS))
-    without = our_way(client, publishing=False, begin=lambda: turn_to(""))
-    for operation in WRITES:
-        samples = side_by_side(
-            {"paused": paused.contender(operation), "without": without.contender(operation)}, rounds=rounds, batch=25
-        )
-        report.compare("EventBridge hangs", operation, samples["paused"], samples["without"], "no bus", "<=", 1.2)
-    check(bus.calls == 1, "the pause ended while it was measured")
-    report.facts["first_write_that_meets_a_hanging_eventbridge_seconds"] = waited
+    logger.setLevel(logging.CRITICAL)
+    client.flushall()
+    bus(fault="hang")
+    paused, without = (world.sandbox(world.port_of(client), bus=name) for name in (BUS, ""))
+    ways = {"paused": world.Way(client, world.functions(), paused),
+            "no bus": world.Way(client, world.functions(), without, outbox=False)}  # fmt: skip
+    runtime.replace(paused)
+    with patch.object(emitter, "PAUSE", 1e6):
+        started = time.perf_counter()
+        ways["paused"].ask("create_mission", "first")
+        waited = time.perf_counter() - started
+    check(waited > 0.5 and client.xlen(world.OUTBOX) == 1, "EventBridge did not hang")
+    for operation in world.WRITES:
+        report.compare("EventBridge hangs", operation, world.take_turns(ways, operation, rounds), 1.2)
+    calls, _ = bus()
+    check(calls == 1, "the pause ended while it was measured")
+    report.add(Row("EventBridge hangs", "the first write that meets it", shown(waited)))
 
 
-def after_response(report: Report, client: redis.Redis, bus: StrictEventBridge, rounds: int) -> None:
-    """The response time of a write with 50 ms more in PutEvents: AWS's runtime client beside a double of its APIs."""
-    environment = {"REDIS_URL": f"redis://127.0.0.1:{port(client)}", "EVENT_BUS_NAME": BUS}
-    with sandbox("create_mission", environment) as running:
+def draining(report: Report, client: redis.Redis, bus: Turn, events: int, delay: float, rounds: int) -> None:
+    """The relay against a bare loop of PutEvents with the same events, ten a call, each answered after `delay`."""
+    outbox = world.sandbox(world.port_of(client)).outbox
+    stream = EventBridge(BUS, world.REGION, read_timeout=5)
+    bare: Any = boto3.client("events", region_name=world.REGION)
+    (create,) = record()["create"]
+    body = texts(world.content())
 
-        def prepare(delay: float, count: int) -> list[dict[str, Any]]:
-            running.wait_until_idle()
-            bus.delay = delay
-            bus.events.clear()
-            return [request("create_mission", body={"id": each, **CONTENT}) for each in new_ids(count)]
-
-        def verify(inputs: Sequence[Any], answers: Sequence[Any]) -> None:
-            check(all(answer["statusCode"] == 201 for answer, _ in answers), "a mission was not created")
-            running.wait_until_idle()
-            check(len(bus.events) == 2 * len(inputs), f"{len(bus.events)} events arrived, not {2 * len(inputs)}")
-
-        def invoke(event: dict[str, Any]) -> tuple[Any, float]:
-            return running.invoke(event)
-
-        samples = side_by_side(
-            {
-                name: Contender(invoke, functools.partial(prepare, delay), verify)
-                for name, delay in (("slow", 0.05), ("fast", 0.0))
-            },
-            rounds=rounds,
-            batch=1,
-            warm_up=0,  # a call right after another would wait for its events
-        )
-        check(len(running.extensions) == 1, "there is no extension")
-    bus.delay = 0
-    report.compare(
-        "publishing", "create_mission, PutEvents 50 ms slower", samples["slow"], samples["fast"], "as it is", "<=", 1.05
-    )
-
-
-def draining(report: Report, client: redis.Redis, bus: StrictEventBridge, events: int, rounds: int) -> None:
-    """The relay against a bare loop of PutEvents with the same events, ten a call."""
-    relay.MIN_AGE = 0
-    use(port(client), bus=BUS)
-    stream = EventBridge(BUS, read_timeout=5)
-    bare = boto3.client("events", region_name=settings().aws_region)
-
-    def waiting() -> list[str]:
+    def fill() -> list[Any]:
         client.flushall()
-        load(client, new_ids(events // 2), publish=1)
-        return outbox(client)
+        replay(client, [create.filled(new(each, **body)) for each in world.new_ids(events // 2)])
+        waiting = outbox.listed(world.NAMES.partition, events)[0]
+        bus(delay=delay)
+        return [stream._entry(event) for entry in waiting for event in entry.envelopes()]
 
-    def relay_input(_: int) -> Sequence[None]:
-        waiting()
-        bus.events.clear()
-        return [None]
+    def arrived(left: int) -> None:
+        _, count = bus()
+        check(count == events, f"{count} events arrived, not {events}")
+        check(client.xlen(world.OUTBOX) == left, f"{client.xlen(world.OUTBOX)} entries are in the outbox, not {left}")
 
-    def bare_input(_: int) -> Sequence[list[list[Any]]]:
-        entries = [stream._entry(Event.from_facts("default", facts)) for facts in waiting()]
-        bus.events.clear()
-        return [[entries[first : first + emitter.BATCH] for first in range(0, len(entries), emitter.BATCH)]]
+    def drain(_: object) -> None:
+        backlogs, outcome = relay.survey(outbox)
+        relay.drain(outbox, stream, backlogs, outcome)
 
-    def drain(_: None) -> int:
-        outcome = relay.Report()
-        relay.drain(stream, ["default"], outcome)
-        return outcome.published
+    def put(entries: list[Any]) -> None:
+        for first in range(0, len(entries), relay.BATCH):
+            bare.put_events(Entries=entries[first : first + relay.BATCH])
 
-    def put(batches: list[list[Any]]) -> int:
-        return sum(len(bare.put_events(Entries=batch)["Entries"]) for batch in batches)
+    def drained(_: int) -> Batch:
+        yield drain, [fill()]
+        arrived(left=0)
 
-    def verify(_: Sequence[object], answers: Sequence[int]) -> None:
-        arrived = {event["id"] for event in bus.events}
-        check(list(answers) == [events] and len(arrived) == events, f"{len(arrived)} events arrived, not {events}")
+    def looped(_: int) -> Batch:
+        yield put, [fill()]
+        arrived(left=events // 2)
 
-    def verify_relay(inputs: Sequence[object], answers: Sequence[int]) -> None:
-        verify(inputs, answers)
-        check(client.xlen(floor.KEYS.outbox) == 0, "the relay left events in the outbox")
-
-    samples = side_by_side(
-        {"relay": Contender(drain, relay_input, verify_relay), "bare": Contender(put, bare_input, verify)},
-        rounds=rounds,
-        batch=1,
-        warm_up=0,
-    )
-    report.compare(
-        "relay", f"drains {events:,} events", samples["relay"], samples["bare"], "a bare loop of PutEvents", "<=", 1.5
-    )
+    with patch.object(relay, "MIN_AGE", 0):
+        samples = side_by_side({"relay": drained, "a bare loop": looped}, rounds, 1, 0)
+    name = f"drains {events:,} events, {delay * 1000:.0f} ms a PutEvents"
+    report.compare("relay", name, samples, 4 if delay else None, ">=")

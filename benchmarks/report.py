@@ -1,13 +1,13 @@
-"""The table and the JSON: each row a figure, what it is compared with, and the target it met or MISSED."""
+"""The table and the JSON: each row a figure, what it is compared with, and the target that it met or MISSED."""
 
 import json
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from rich.console import Console
 from rich.table import Table
@@ -24,15 +24,20 @@ class Row:
     figure: str
     against: str = ""
     ratio: float | None = None
-    bound: Literal["<=", ">=", ""] = ""
     target: float | None = None
-    numbers: dict[str, Any] = field(default_factory=dict)
+    bound: Literal["<=", ">="] = "<="
+    numbers: dict[str, dict[str, float]] = field(default_factory=dict)
 
     @property
     def met(self) -> bool | None:
         if self.ratio is None or self.target is None:
             return None
         return self.ratio <= self.target if self.bound == "<=" else self.ratio >= self.target
+
+    def cells(self) -> list[str]:
+        ratio = "" if self.ratio is None else f"{self.ratio:,.2f}" if self.ratio < 100 else f"{self.ratio:,.0f}"
+        target = "" if self.target is None else f"{self.bound} {self.target:g}"
+        return [self.part, self.name, self.figure, self.against, ratio, target]
 
 
 @dataclass
@@ -41,70 +46,44 @@ class Report:
 
     console: Console
     rows: list[Row] = field(default_factory=list)
-    facts: dict[str, Any] = field(default_factory=dict)
+
+    def say(self, text: str) -> None:
+        self.console.print(text, highlight=False)
 
     def add(self, row: Row) -> None:
         self.rows.append(row)
-        ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
-        self.console.print(f"  {row.part}: {row.name}: {row.figure} {row.against and f'({row.against})'} {ratio}")
+        self.say("  " + "  ".join(filter(None, row.cells())))
 
     def compare(
-        self, part: str, name: str, ours: Sample, theirs: Sample, label: str, bound: Literal["<=", ">="],
-        target: float | None = None, *, faster: bool = False,
+        self, part: str, name: str, samples: Mapping[str, Sample], target: float | None = None,
+        bound: Literal["<=", ">="] = "<=", at: Literal["median", "p99"] = "median",
     ) -> None:  # fmt: skip
-        """A row of two samples; the ratio is ours to theirs, or with `faster` theirs to ours."""
-        ratio = theirs.median / ours.median if faster else ours.median / theirs.median
+        """A row of two samples, the first ours: how many times as long it takes, or for '>=' as fast it is."""
+        (_, ours), (label, theirs) = samples.items()
+        ratio = getattr(ours, at) / getattr(theirs, at)
         numbers = {
-            side: {"median_seconds": sample.median, "p99_seconds": sample.p99, "calls": len(sample.seconds)}
-            for side, sample in (("service", ours), (label, theirs))
+            side: {"median": each.median, "p99": each.p99, "count": len(each.seconds)} for side, each in samples.items()
         }
-        against = f"{label} {_time(theirs.median)}, p99 {_time(theirs.p99)}"
-        figure = f"{_time(ours.median)}, p99 {_time(ours.p99)}"
-        self.add(Row(part, name, figure, against, ratio, bound if target else "", target, numbers))
+        ratio = ratio if bound == "<=" else 1 / ratio
+        self.add(Row(part, name, str(ours), f"{label} {theirs}", ratio, target, bound, numbers))
 
     def table(self) -> Table:
-        table = Table(title="Missions, median and p99", title_style="bold")
-        for column in ("", "what", "figure", "against", "ratio", "target", ""):
-            table.add_column(column, justify="right" if column in ("ratio", "target") else "left")
-        part = ""
-        for row in self.rows:
-            if part not in ("", row.part):
+        table = Table("", "what", "figure", "against", "ratio", "target", "", title="Missions, median and p99")
+        for row, before in zip(self.rows, ["", *(row.part for row in self.rows)], strict=False):
+            if row.part != before:
                 table.add_section()
-            ratio = "" if row.ratio is None else f"{row.ratio:,.2f}" if row.ratio < 100 else f"{row.ratio:,.0f}"
-            target = "" if row.target is None else f"{row.bound} {row.target:g}"
             verdict = {None: "", True: "[green]met[/]", False: "[bold red]MISSED[/]"}[row.met]
-            table.add_row(
-                row.part if row.part != part else "", row.name, row.figure, row.against, ratio, target, verdict
-            )
-            part = row.part
+            table.add_row(row.part if row.part != before else "", *row.cells()[1:], verdict)
         return table
 
-    def markdown(self) -> str:
-        """The rows that have a target, as the README shows them."""
+    def write(self, path: Path, **facts: object) -> None:
+        """JSON of everything, and beside it in Markdown the rows that have a target, as the README shows them."""
+        facts |= {"made": datetime.now(UTC).isoformat(), "python": platform.python_version(), "cores": os.cpu_count()}
+        rows = [{**asdict(row), "met": row.met} for row in self.rows]
+        path.write_text(json.dumps(facts | {"rows": rows}, indent=1) + "\n")
         lines = ["| what | | figure | against | ratio | target |", "|---|---|---|---|---|---|"]
         for row in self.rows:
-            if row.target is not None and row.ratio is not None:
-                ratio = f"{row.ratio:,.2f}" if row.ratio < 100 else f"{row.ratio:,.0f}"
-                missed = " **missed**" if row.met is False else ""
-                cells = (row.part, row.name, row.figure, row.against, ratio + missed, f"{row.bound} {row.target:g}")
-                lines.append(f"| {' | '.join(cells)} |")
-        return "\n".join(lines) + "\n"
-
-    def write(self, path: Path) -> None:
-        document = {
-            "made": datetime.now(UTC).isoformat(timespec="seconds"),
-            "python": platform.python_version(),
-            "cores": os.cpu_count(),
-            **self.facts,
-            "rows": [{**asdict(row), "met": row.met} for row in self.rows],
-        }
-        path.write_text(json.dumps(document, indent=1) + "\n")
-
-
-Part = Callable[[Report], None]
-
-
-def _time(seconds: float) -> str:
-    if seconds < 0.001:
-        return f"{seconds * 1e6:,.0f} us"
-    return f"{seconds * 1e3:,.2f} ms" if seconds < 1 else f"{seconds:,.2f} s"
+            *cells, target = row.cells()
+            if target:
+                lines.append(f"| {' | '.join(cells)}{' **missed**' if row.met is False else ''} | {target} |")
+        path.with_suffix(".md").write_text("\n".join(lines) + "\n")

@@ -4,35 +4,27 @@ another, statistics in one JSON value, lists by reading every mission; a null ev
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
-from uuid import uuid4
 
 import redis
-from missions.models import MissionStatus
+from missions.domain.models import MissionStatus
 from pydantic import BaseModel, Field
 
-Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
+from benchmarks.recording import ID, commands, pipelined
+from benchmarks.world import ENTRY, Handler, content
 
-INDEX = "spec:missions:index"
-STATS = "spec:missions:stats"
-
-
-class SpecCreate(BaseModel):
-    id: str | None = None
-    name: str
-    description: str = ""
-    data: dict[str, Any] = {}
+INDEX, STATS, MISSION, LOG = (f"spec:missions:{each}" for each in ("index", "stats", "mission:", "log:"))
 
 
 class SpecMission(BaseModel):
     id: str
     name: str
-    description: str
-    data: dict[str, Any]
-    status: MissionStatus
-    created_at: float
-    updated_at: float
+    description: str = ""
+    data: dict[str, Any] = {}
+    status: MissionStatus = MissionStatus.PENDING
+    created_at: float = Field(default_factory=time.time)
+    updated_at: float = Field(default_factory=time.time)
 
 
 class SpecLogEntry(BaseModel):
@@ -42,115 +34,84 @@ class SpecLogEntry(BaseModel):
     timestamp: float = Field(default_factory=time.time)
 
 
-def mission_key(mission_id: str) -> str:
-    return f"spec:missions:mission:{mission_id}"
-
-
-def log_key(mission_id: str) -> str:
-    return f"spec:missions:log:{mission_id}"
-
-
 class Specification:
-    """The specification's functions on this client, and handlers of them."""
+    """The specification's functions on this client."""
 
     def __init__(self, client: Any) -> None:
         self._redis = client
 
-    def create_mission(self, payload: SpecCreate) -> SpecMission:
-        mission_id = payload.id or str(uuid4())
-        now = time.time()
-        mission = SpecMission(
-            id=mission_id,
-            name=payload.name,
-            description=payload.description,
-            data=payload.data,
-            status=MissionStatus.PENDING,
-            created_at=now,
-            updated_at=now,
-        )
-        self._redis.set(mission_key(mission_id), mission.model_dump_json())
-        self._redis.sadd(INDEX, mission_id)
+    def create_mission(self, mission: SpecMission) -> SpecMission:
+        self._redis.set(MISSION + mission.id, mission.model_dump_json())
+        self._redis.sadd(INDEX, mission.id)
         self._count({mission.status: 1})
         data = {"name": mission.name, "description": mission.description}
-        self.append_log_entry(mission_id, SpecLogEntry(message="Mission created", data=data))
+        self.append_log_entry(mission.id, SpecLogEntry(message="Mission created", data=data))
         return mission
 
-    def update_status(self, mission_id: str, status: MissionStatus) -> SpecMission | None:
+    def update_status(self, mission_id: str, status: MissionStatus) -> SpecMission:
         mission = self.get_mission(mission_id)
-        if not mission:
-            return None
-        old_status = mission.status
-        mission.status = status
-        mission.updated_at = time.time()
-        self._redis.set(mission_key(mission_id), mission.model_dump_json())
+        old_status, mission.status, mission.updated_at = mission.status, status, time.time()
+        self._redis.set(MISSION + mission_id, mission.model_dump_json())
         self._count({old_status: -1, status: 1})
         entry = SpecLogEntry(message="Mission status changed", data={"from": old_status, "to": status})
         self.append_log_entry(mission_id, entry)
         return mission
 
     def append_log_entry(self, mission_id: str, entry: SpecLogEntry) -> None:
-        self._redis.rpush(log_key(mission_id), entry.model_dump_json())
+        self._redis.rpush(LOG + mission_id, entry.model_dump_json())
 
-    def get_mission(self, mission_id: str) -> SpecMission | None:
-        text = self._redis.get(mission_key(mission_id))
-        return SpecMission.model_validate_json(text) if text else None
+    def get_mission(self, mission_id: str) -> SpecMission:
+        return SpecMission.model_validate_json(self._redis.get(MISSION + mission_id))
 
     def list_missions(self) -> list[SpecMission]:
         missions = [self.get_mission(mission_id) for mission_id in self._redis.smembers(INDEX)]
-        return sorted(filter(None, missions), key=lambda mission: mission.created_at, reverse=True)
-
-    def get_log(self, mission_id: str) -> list[SpecLogEntry]:
-        return [SpecLogEntry.model_validate_json(text) for text in self._redis.lrange(log_key(mission_id), 0, -1)]
-
-    def get_stats(self) -> dict[str, Any]:
-        stats: dict[str, Any] = json.loads(self._redis.get(STATS) or '{"total": 0, "by_status": {}}')
-        return stats
+        return sorted(missions, key=lambda mission: mission.created_at, reverse=True)
 
     def _count(self, changes: dict[MissionStatus, int]) -> None:
-        stats = self.get_stats()
+        stats = json.loads(self._redis.get(STATS) or '{"by_status": {}}')
         for status, by in changes.items():
             stats["by_status"][status] = stats["by_status"].get(status, 0) + by
-        stats["total"] = sum(stats["by_status"].values())
-        stats["last_updated"] = time.time()
+        stats |= {"total": sum(stats["by_status"].values()), "last_updated": time.time()}
         self._redis.set(STATS, json.dumps(stats))
 
 
-def handlers(client: redis.Redis) -> dict[str, Handler]:
-    """The seven operations as handlers of API Gateway events."""
+def lives(client: redis.Redis, ids: Sequence[str], size: int = 135, *, whole: bool = True) -> None:
+    """What missions leave behind that were created and, when `whole`, started, logged to three times and completed."""
     way = Specification(client)
 
-    def answer(status: int, body: str) -> dict[str, Any]:
-        return {"statusCode": status, "headers": {"Content-Type": "application/json"}, "body": body}
+    def one() -> None:
+        way.create_mission(SpecMission(id=ID, **content(size)))
+        if whole:
+            way.update_status(ID, MissionStatus.RUNNING)
+            for _ in range(3):
+                way.append_log_entry(ID, SpecLogEntry.model_validate(ENTRY))
+            way.update_status(ID, MissionStatus.COMPLETED)
 
-    def create_mission(event: dict[str, Any], _: Any) -> dict[str, Any]:
-        return answer(201, way.create_mission(SpecCreate.model_validate_json(event["body"])).model_dump_json())
+    calls = commands(client, one, only_writing=True)
+    client.flushall() if whole else client.delete(MISSION + ID, INDEX, LOG + ID)
+    pipelined(client, [call.filled({"id": each}) for each in ids for call in calls])
 
-    def update_status(event: dict[str, Any], _: Any) -> dict[str, Any]:
+
+def handlers(client: redis.Redis) -> dict[str, Handler]:
+    """Operations as handlers of API Gateway events."""
+    way = Specification(client)
+
+    def create_mission(event: dict[str, Any]) -> str:
+        return way.create_mission(SpecMission.model_validate_json(event["body"])).model_dump_json()
+
+    def update_status(event: dict[str, Any]) -> str:
         status = MissionStatus(json.loads(event["body"])["status"])
-        mission = way.update_status(event["pathParameters"]["mission_id"], status)
-        return answer(200, mission.model_dump_json()) if mission else answer(404, "{}")
+        return way.update_status(event["pathParameters"]["mission_id"], status).model_dump_json()
 
-    def append_log_entry(event: dict[str, Any], _: Any) -> dict[str, Any]:
-        entry = SpecLogEntry.model_validate_json(event["body"])
-        way.append_log_entry(event["pathParameters"]["mission_id"], entry)
-        return answer(201, entry.model_dump_json())
+    def get_mission(event: dict[str, Any]) -> str:
+        return way.get_mission(event["pathParameters"]["mission_id"]).model_dump_json()
 
-    def get_mission(event: dict[str, Any], _: Any) -> dict[str, Any]:
-        mission = way.get_mission(event["pathParameters"]["mission_id"])
-        return answer(200, mission.model_dump_json()) if mission else answer(404, "{}")
-
-    def list_missions(event: dict[str, Any], _: Any) -> dict[str, Any]:
+    def list_missions(event: dict[str, Any]) -> str:
         page = way.list_missions()[: int(event["queryStringParameters"]["limit"])]
-        return answer(200, json.dumps({"missions": [mission.model_dump(mode="json") for mission in page]}))
+        return json.dumps({"missions": [mission.model_dump(mode="json") for mission in page]})
 
-    def get_log(event: dict[str, Any], _: Any) -> dict[str, Any]:
-        mission_id = event["pathParameters"]["mission_id"]
-        log = way.get_log(mission_id)[: int(event["queryStringParameters"]["limit"])]
-        return answer(200, json.dumps({"mission_id": mission_id, "log": [entry.model_dump() for entry in log]}))
+    def handler(operation: Callable[[dict[str, Any]], str]) -> Handler:
+        headers = {"Content-Type": "application/json"}
+        return lambda event, _: {"statusCode": 200, "headers": headers, "body": operation(event)}
 
-    def get_stats(event: dict[str, Any], _: Any) -> dict[str, Any]:
-        return answer(200, json.dumps({"stats": way.get_stats()}))
-
-    return {each.__name__: each for each in (
-        create_mission, update_status, append_log_entry, get_mission, list_missions, get_log, get_stats
-    )}  # fmt: skip
+    return {each.__name__: handler(each) for each in (create_mission, update_status, get_mission, list_missions)}

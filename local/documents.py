@@ -1,17 +1,17 @@
 """make documents: the OpenAPI document, from the handlers and models themselves, and those of the events."""
 
+import ast
 import importlib
+import inspect
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from types import ModuleType
+from typing import Any, get_args, get_type_hints
 
-from aws_lambda_powertools.event_handler.openapi.merge import OpenAPIMerge
-from aws_lambda_powertools.event_handler.openapi.params import Query
-from missions.fields import INT64, NO_NUL, MissionId
-from missions.models import LogQuery, MissionQuery, Problem
-from pydantic import TypeAdapter
-from pydantic.json_schema import models_json_schema
+from missions.domain.fields import INT64, NO_NUL, MissionId
+from missions.domain.models import Problem
+from pydantic import BaseModel, TypeAdapter
 
 from local import event_documents
 from local.event_documents import VERSION
@@ -29,14 +29,15 @@ OPERATIONS = (
 OPENAPI = Path("functions/get_openapi/openapi.json")
 REF = "#/components/schemas/"
 
+DONE = {"description": "Done"}
 ERRORS = {
-    400: "The body is no JSON",
+    400: "The body is not JSON",
     403: "The caller's token names no namespace",
-    404: "There is no such mission; or, as API Gateway says it, no such path",
+    404: "There is no such mission; or, in the form of API Gateway, no such path",
     409: "It conflicts with what is there",
     412: "If-Match names another version",
     413: "The body is too large",
-    415: "The body is no JSON, by its media type",
+    415: "The media type of the body is not JSON",
     422: "A field, a parameter or a header is wrong",
     503: "The store did not answer; the outcome of a write is unknown",
 }
@@ -48,7 +49,7 @@ KEY = {
 }
 IF_MATCH = {
     "name": "If-Match",
-    "description": "The ETag that the mission must have; * for any.",
+    "description": "The ETags of which the mission must have one; * for any.",
     "schema": {"type": "string"},
     "example": '"1"',
 }
@@ -63,7 +64,7 @@ HEADERS = {
     "Idempotency-Replayed": {"description": "The answer is the first one's", "schema": {"const": "true"}},
     "Retry-After": {"description": "Seconds to wait", "required": True, "schema": {"type": "string"}},
 }
-# What data may hold (models._json_object).
+# What data may hold (fields.MissionData)
 JSON_VALUE: dict[str, Any] = {
     "description": "JSON that EventBridge takes, too: integers of 64 bits, no U+0000, 64 levels.",
     "anyOf": [
@@ -73,90 +74,121 @@ JSON_VALUE: dict[str, Any] = {
         {"type": "number"},
         {"type": "string", "pattern": NO_NUL},
         {"type": "array", "items": {"$ref": f"{REF}JsonValue"}},
-        {
-            "type": "object",
-            "propertyNames": {"pattern": NO_NUL},
-            "additionalProperties": {"$ref": f"{REF}JsonValue"},
-        },
+        {"type": "object", "additionalProperties": {"$ref": f"{REF}JsonValue"}},
     ],
 }
 
 
 def openapi() -> dict[str, Any]:
     """The OpenAPI 3.1 document of all functions."""
-    merge = OpenAPIMerge(title="Missions", version=VERSION, description="Tracks missions through their life.")
-    own: dict[tuple[str, str], dict[int, str]] = {}
+    schemas: dict[str, Any] = {}
+    schema(Problem, "serialization", schemas)
+    paths: dict[str, Any] = {}
     for name in OPERATIONS:
-        app = importlib.import_module(f"functions.{name}.app").app
-        (route,) = app._static_routes + app._dynamic_routes
-        own[route.openapi_path, route.method.lower()] = route.func.documented
-        hints = route.func.__wrapped__.__annotations__
-        if model := hints.get("query"):  # said only here: the import of Query would slow down the functions
-            hints["query"] = Annotated[model, Query()]
-        hints |= {
-            name: str for name in hints if name == "mission_id"
-        }  # powertools takes no other; `describe` gives its limits
-        merge.add_schema(app.get_openapi_schema())
-    document = merge.get_openapi_schema()
-    schemas = document["components"]["schemas"]
-    for unused in ("HTTPValidationError", "ValidationError", "ResponseValidationError"):
-        schemas.pop(unused, None)
-    _, more = models_json_schema(
-        [(MissionQuery, "validation"), (LogQuery, "validation"), (Problem, "serialization")],
-        ref_template=REF + "{model}",
-    )
-    queries = {name: more["$defs"].pop(name)["properties"] for name in ("MissionQuery", "LogQuery")}
-    schemas |= more["$defs"] | {"JsonValue": JSON_VALUE}
-    for name in queries:
-        schemas.pop(name, None)
-    for (path, method), statuses in own.items():
-        describe(document["paths"][path][method], statuses, queries, schemas)
-    return json.loads(json.dumps(document, default=str))  # type: ignore[no-any-return]
+        module = importlib.import_module(f"functions.{name}.app")
+        (route,) = module.app._static_routes + module.app._dynamic_routes
+        paths.setdefault(route.openapi_path, {})[route.method.lower()] = operation(module, name, route, schemas)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Missions", "version": VERSION, "description": "Tracks missions through their life."},
+        "servers": [{"url": "/"}],
+        "paths": paths,
+        "components": {"schemas": named_without_nul(dict(sorted(schemas.items())))},
+    }
 
 
-def describe(operation: dict[str, Any], own: dict[int, str], queries: dict[str, Any], schemas: dict[str, Any]) -> None:
-    """Complete one operation: query parameters with their limits, headers, and each answer it may give."""
-    parameters = [each for each in operation.get("parameters", []) if _place(each) == "path"]
-    for each in parameters:
-        schema = TypeAdapter(MissionId).json_schema()
-        del schema["not"]  # of a path those are other routes
-        each |= {"in": "path", "example": "deploy-42", "schema": schema}
-    asked = {"list_missions": "MissionQuery", "get_log": "LogQuery"}.get(operation["operationId"], "")
-    parameters += [_query(name, schema) for name, schema in queries.get(asked, {}).items()]
-    headers = {"get_mission": [IF_NONE_MATCH], "update_status": [KEY, IF_MATCH]}
-    sends = "requestBody" in operation
-    for header in headers.get(operation["operationId"], [KEY] if sends else []):
-        parameters.append({"in": "header", "required": False, **header})
+def named_without_nul(node: Any) -> Any:
+    """The same schemas; an object of any JSON has no name with U+0000 in it."""
+    match node:
+        case dict():
+            made = {name: named_without_nul(value) for name, value in node.items()}
+            if made.get("additionalProperties") == {"$ref": f"{REF}JsonValue"}:
+                made["propertyNames"] = {"pattern": NO_NUL}
+            return made
+        case list():
+            return [named_without_nul(each) for each in node]
+    return node
+
+
+def operation(module: ModuleType, name: str, route: Any, schemas: dict[str, Any]) -> dict[str, Any]:
+    """One operation, from its handler: what it reads, what it answers, and each error that it may give."""
+    reads = reads_of(module)
+    in_path = "{mission_id}" in route.openapi_path
+    parameters: list[dict[str, Any]] = []
+    if in_path:
+        own = TypeAdapter(MissionId).json_schema()
+        del own["not"]  # of a path those are other routes
+        parameters.append({"name": "mission_id", "in": "path", "required": True, "schema": own, "example": "deploy-42"})
+    if "query" in reads:
+        asked = TypeAdapter(reads["query"]).json_schema(ref_template=REF + "{model}")
+        schemas |= asked.get("$defs", {})
+        parameters += [_query(*member) for member in asked["properties"].items()]
+    sends = "body" in reads or "body_of" in reads
+    headers = {"write": KEY, "if_match": IF_MATCH, "respond_unless_known": IF_NONE_MATCH}
+    parameters += [{"in": "header", "required": False, **header} for call, header in headers.items() if call in reads]
+    made: dict[str, Any] = {"summary": inspect.getdoc(route.func), "operationId": name}
     if parameters:
-        operation["parameters"] = parameters
-
-    errors = {503, *(status for status in own if status >= 400)}
-    errors |= {400, 413, 415, 422} if sends else {422} if parameters else set()
-    errors |= {404} if "path" in map(_place, parameters) else set()
-    errors |= set() if operation["operationId"] == "health" else {403}
+        made["parameters"] = parameters
     if sends:
-        (content,) = operation["requestBody"]["content"].values()
-        content["example"] = example(content["schema"], schemas)
-    (done,) = operation["responses"].values()
-    success = done["content"]["application/json"]["schema"]
-    shows_mission = success.get("$ref", "").endswith("/Mission")
-    operation["responses"].clear()
-    for status in sorted({*own, *errors}):
-        answer: dict[str, Any] = {"description": own.get(status) or ERRORS[status]}
-        if status < 300:
-            answer["content"] = {"application/json": {"schema": success, "example": example(success, schemas)}}
-        elif status >= 400:
-            answer["content"] = {"application/problem+json": {"schema": {"$ref": f"{REF}Problem"}}}
-        if status == 404:
-            message = {"type": "object", "properties": {"message": {"type": "string"}}, "required": ["message"]}
-            answer["content"]["application/json"] = {"schema": message}
-        shown = (["ETag"] if shows_mission and status < 400 else []) + (
-            ["Idempotency-Replayed"] if sends and status < 300 else []
-        )
-        shown += ["Retry-After"] if status == 503 else []
-        if shown:
-            answer["headers"] = {name: HEADERS[name] for name in shown}
-        operation["responses"][str(status)] = answer
+        body = schema(reads.get("body") or reads["body_of"], "validation", schemas)
+        content = {"schema": body, "example": example(body, schemas)}
+        made["requestBody"] = {"required": True, "content": {"application/json": content}}
+
+    (answer,) = get_args(get_type_hints(route.func)["return"])
+    success = schema(answer, "serialization", schemas)
+    own_answers = {status: each["description"] for status, each in (route.responses or {200: DONE}).items()}
+    errors = {503, *(status for status in own_answers if status >= 400)}
+    errors |= {400, 413, 415, 422} if sends else {422} if parameters else set()
+    errors |= {404} if in_path else set()
+    errors |= {403} if "namespace" in reads or "write" in reads else set()
+    made["responses"] = {
+        str(status): response(status, own_answers, success, sends, schemas)
+        for status in sorted({*own_answers, *errors})
+    }
+    return made
+
+
+def response(
+    status: int, own: dict[int, str], success: dict[str, Any], sends: bool, schemas: dict[str, Any]
+) -> dict[str, Any]:
+    """What an operation may answer with this status."""
+    answer: dict[str, Any] = {"description": own.get(status) or ERRORS[status]}
+    if status < 300:
+        answer["content"] = {"application/json": {"schema": success, "example": example(success, schemas)}}
+    elif status >= 400:
+        answer["content"] = {"application/problem+json": {"schema": {"$ref": f"{REF}Problem"}}}
+    if status == 404:
+        message = {"type": "object", "properties": {"message": {"type": "string"}}, "required": ["message"]}
+        answer["content"]["application/json"] = {"schema": message}
+    shown = ["ETag"] if success.get("$ref", "").endswith("/Mission") and status < 400 else []
+    shown += ["Idempotency-Replayed"] if sends and status < 300 else []
+    shown += ["Retry-After"] if status == 503 else []
+    if shown:
+        answer["headers"] = {name: HEADERS[name] for name in shown}
+    return answer
+
+
+def reads_of(module: ModuleType) -> dict[str, Any]:
+    """The calls of a handler to the api package by name, each with the model that it names, if it names one."""
+    calls = [node for node in ast.walk(ast.parse(inspect.getsource(module))) if isinstance(node, ast.Call)]
+    found: dict[str, Any] = {}
+    for call in calls:
+        match call.func:
+            case ast.Attribute(value=ast.Name(id="api"), attr=name):
+                second = call.args[1] if len(call.args) > 1 else None
+                found[name] = getattr(module, second.id, None) if isinstance(second, ast.Name) else None
+    return found
+
+
+def schema(kind: Any, mode: Any, schemas: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a model, or of one of several, with all that it refers to put among the schemas."""
+    adapter = kind if isinstance(kind, TypeAdapter) else TypeAdapter(kind)
+    made = adapter.json_schema(mode=mode, ref_template=REF + "{model}")
+    schemas |= made.pop("$defs", {}) | {"JsonValue": JSON_VALUE}  # of which pydantic says nothing
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        schemas[kind.__name__] = made
+        return {"$ref": f"{REF}{kind.__name__}"}
+    return dict(made)
 
 
 def example(schema: dict[str, Any], schemas: dict[str, Any]) -> Any:
@@ -166,6 +198,8 @@ def example(schema: dict[str, Any], schemas: dict[str, Any]) -> Any:
             return first
         case {"$ref": reference}:
             return example(schemas[reference.removeprefix(REF)], schemas)
+        case {"oneOf": [first, *_]}:
+            return example(first, schemas)
         case {"anyOf": kinds}:
             return None if {"type": "null"} in kinds else example(kinds[0], schemas)
         case {"type": "array", "items": items}:
@@ -173,10 +207,6 @@ def example(schema: dict[str, Any], schemas: dict[str, Any]) -> Any:
         case {"properties": members}:
             return {name: example(member, schemas) for name, member in members.items()}
     return schema.get("const", "deploy-42")
-
-
-def _place(parameter: dict[str, Any]) -> str:
-    return str(getattr(parameter["in"], "value", parameter["in"]))
 
 
 def _query(name: str, schema: dict[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from missions.charter import PAYLOADS, Event, EventType, MissionCreated
+from missions.domain.events import PAYLOADS, Event, EventType, MissionCreated
 from pydantic import create_model
 
 VERSION = "1.0.0"

@@ -7,7 +7,7 @@ from typing import Any
 
 import requests
 from botocore.exceptions import EndpointConnectionError
-from missions.errors import StoreUnavailable
+from missions.domain.errors import StoreUnavailable
 from pydantic import ValidationError
 from rich.console import Console
 

@@ -1,20 +1,22 @@
-"""POST /api/missions/{mission_id}/log: append an entry to a mission's log, and publish mission.log_appended."""
+"""POST /api/missions/{mission_id}/log: append to a mission's log, and publish mission.log_appended for each entry."""
 
 from missions import api, service
-from missions.fields import MissionId
-from missions.models import LogBatch, LogEntry, LoggedBatch, MissionLogEntry
+from missions.domain.models import LogAppend, LogBatch, LogEntry, LoggedBatch
+from pydantic import TypeAdapter
 
-app = api.resolver()
+app = api.app(LogEntry, LoggedBatch)
+LOG_APPEND = TypeAdapter(LogAppend)
 
 
-@api.operation(app, "POST", "/api/missions/<mission_id>/log", status=201)
-def append_log_entry(mission_id: MissionId, entry: MissionLogEntry | LogBatch) -> api.Response[LogEntry | LoggedBatch]:
+@app.post("/api/missions/<mission_id>/log", responses={201: {"description": "Appended"}})
+def append_log_entry(mission_id: str) -> api.Response[LogEntry | LoggedBatch]:
     """Append an entry, or up to 100 together, to the log of a mission."""
-    write = api.write(app)
+    mission_id, entry, write = api.mission_id(app), api.body_of(app, LOG_APPEND), api.write(app)
     if isinstance(entry, LogBatch):
-        entries = service.append_log_entries(mission_id, entry.entries, write)
-        return api.respond(201, LoggedBatch(entries=entries), write)
-    return api.respond(201, service.append_log_entry(mission_id, entry, write), write)
+        batch = service.append_log_entries(mission_id, entry.entries, write)
+        return api.respond(201, LoggedBatch(entries=batch.value), batch)
+    appended = service.append_log_entry(mission_id, entry, write)
+    return api.respond(201, appended.value, appended)
 
 
 handler = api.handler(app, publishes=True)

@@ -1,18 +1,21 @@
 """POST /api/missions: create a mission, and publish mission.created."""
 
 from missions import api, service
-from missions.models import Mission, MissionCreate
+from missions.domain.models import Mission, MissionCreate
 
-app = api.resolver()
-ALSO = {200: "The id exists, with the same content", 409: "The id exists, with other content"}
+app = api.app(MissionCreate, Mission)
+ANSWERS = {
+    201: {"description": "Created"},
+    200: {"description": "The id exists, with the same content"},
+    409: {"description": "The id exists, with other content"},
+}
 
 
-@api.operation(app, "POST", "/api/missions", status=201, also=ALSO)
-def create_mission(mission: MissionCreate) -> api.Response[Mission]:
+@app.post("/api/missions", responses=ANSWERS)
+def create_mission() -> api.Response[Mission]:
     """Create a mission."""
-    write = api.write(app)
-    created = service.create_mission(mission, write)
-    return api.respond(200 if write.outcome == "exists" else 201, created, write)
+    created = service.create_mission(api.body(app, MissionCreate), api.write(app))
+    return api.respond(200 if created.outcome == "exists" else 201, created.value, created)
 
 
 handler = api.handler(app, publishes=True)

@@ -1,16 +1,15 @@
 """GET /api/missions/{mission_id}/log: read a mission's log, page by page."""
 
 from missions import api, service
-from missions.fields import MissionId
-from missions.models import LogPage, LogQuery
+from missions.domain.models import LogEntry, LogPage, LogQuery
 
-app = api.resolver()
+app = api.app(LogQuery, LogEntry, LogPage)
 
 
-@api.operation(app, "GET", "/api/missions/<mission_id>/log")
-def get_log(mission_id: MissionId, query: LogQuery) -> LogPage:
+@app.get("/api/missions/<mission_id>/log")
+def get_log(mission_id: str) -> api.Response[LogPage]:
     """Read the log of a mission."""
-    return service.get_log(mission_id, api.namespace(app), query)
+    return api.respond(200, service.get_log(api.mission_id(app), api.namespace(app), api.query(app, LogQuery)))
 
 
 handler = api.handler(app)

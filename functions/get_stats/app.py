@@ -1,15 +1,15 @@
 """GET /api/missions/stats/overview: the statistics of all missions."""
 
 from missions import api, service
-from missions.models import StatsOverview
+from missions.domain.models import Durations, Stats, StatsOverview
 
-app = api.resolver()
+app = api.app(Durations, Stats, StatsOverview)
 
 
-@api.operation(app, "GET", "/api/missions/stats/overview")
-def get_stats() -> StatsOverview:
+@app.get("/api/missions/stats/overview")
+def get_stats() -> api.Response[StatsOverview]:
     """Read the statistics of all missions."""
-    return StatsOverview(stats=service.get_stats(api.namespace(app)))
+    return api.respond(200, StatsOverview(stats=service.get_stats(api.namespace(app))))
 
 
 handler = api.handler(app)

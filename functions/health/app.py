@@ -1,16 +1,16 @@
 """GET /api/missions/health: whether the store answers."""
 
 from missions import api, service
-from missions.models import Health
+from missions.domain.models import Health
 
-app = api.resolver()
+app = api.app(Health)
 
 
-@api.operation(app, "GET", "/api/missions/health")
-def health() -> Health:
+@app.get("/api/missions/health")
+def health() -> api.Response[Health]:
     """Ask whether the store answers."""
     service.check_health()
-    return Health()
+    return api.respond(200, Health())
 
 
 handler = api.handler(app)

@@ -1,15 +1,15 @@
 """GET /api/missions: list missions, page by page."""
 
 from missions import api, service
-from missions.models import MissionPage, MissionQuery
+from missions.domain.models import Mission, MissionPage, MissionQuery
 
-app = api.resolver()
+app = api.app(MissionQuery, Mission, MissionPage)
 
 
-@api.operation(app, "GET", "/api/missions")
-def list_missions(query: MissionQuery) -> MissionPage:
+@app.get("/api/missions")
+def list_missions() -> api.Response[MissionPage]:
     """List missions, by creation time and then id."""
-    return service.list_missions(api.namespace(app), query)
+    return api.respond(200, service.list_missions(api.namespace(app), api.query(app, MissionQuery)))
 
 
 handler = api.handler(app)

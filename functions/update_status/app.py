@@ -1,20 +1,23 @@
 """POST /api/missions/{mission_id}/status: change a mission's status, and publish mission.status_changed."""
 
 from missions import api, service
-from missions.fields import MissionId
-from missions.models import Mission, StatusUpdate
+from missions.domain.models import Mission, StatusUpdate
 
-app = api.resolver()
-ALSO = {409: "The status table does not allow it", 412: "If-Match names another version"}
+app = api.app(StatusUpdate, Mission)
+ANSWERS = {
+    200: {"description": "The mission has the status"},
+    409: {"description": "The status table does not allow it"},
+    412: {"description": "If-Match does not name the mission's version"},
+}
 
 
-@api.operation(app, "POST", "/api/missions/<mission_id>/status", also=ALSO)
-def update_status(mission_id: MissionId, update: StatusUpdate) -> api.Response[Mission]:
+@app.post("/api/missions/<mission_id>/status", responses=ANSWERS)
+def update_status(mission_id: str) -> api.Response[Mission]:
     """Change the status of a mission."""
-    write = api.write(app)
-    write.if_match = api.if_match(app)
-    mission = service.update_status(mission_id, update.status, write, reason=update.reason)
-    return api.respond(200, mission, write)
+    update = api.body(app, StatusUpdate)
+    write = api.write(app, versions=api.if_match(app))
+    changed = service.update_status(api.mission_id(app), update.status, update.reason, write)
+    return api.respond(200, changed.value, changed)
 
 
 handler = api.handler(app, publishes=True)

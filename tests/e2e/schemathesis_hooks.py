@@ -5,7 +5,7 @@ from typing import Any
 from uuid import uuid4
 
 import schemathesis
-from missions.fields import RESERVED_IDS
+from missions.domain.fields import RESERVED_IDS
 
 
 @schemathesis.hook

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID, uuid4
 
 import pytest
-from missions.charter import PAYLOADS
+from missions.domain.events import PAYLOADS
 
 from tests.conftest import sample
 from tests.e2e.conftest import Client, Tap

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import forget
+from local.doubles.eventbridge import StrictEventBridge, strict_eventbridge
+from tests.conftest import fresh_sandbox
 from tests.faults.harness import Figures, System, start
-from tests.strict_eventbridge import StrictEventBridge, strict_eventbridge
 
 FIGURES: dict[str, Figures] = {}
 
@@ -44,11 +44,11 @@ def system(
 ) -> Iterator[System]:
     server = start(tmp_path)
     monkeypatch.setenv("REDIS_URL", f"redis://127.0.0.1:{server.port}")
-    forget()
+    fresh_sandbox()
     system = System(server, bus, tmp_path)
     yield system
     FIGURES[_fault(request.node.name)] = system.figures
-    forget()
+    fresh_sandbox()
     system.server.stop()
 
 

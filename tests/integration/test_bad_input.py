@@ -7,9 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from missions.domain import cursors
 
 from tests.conftest import invoke
 
+ARABIC = [cursors.encode("newest", "\u0661" * 16 + "a"), cursors.encode("oldest", "\u0661")]
 DEEP = "[" * 100_000 + "]" * 100_000
 
 
@@ -103,7 +105,7 @@ def test_a_member_that_stands_twice_among_very_many_is_found_without_delay(untou
         answer = thread.submit(invoke, "create_mission", raw="{" + members + "}").result(
             timeout=3
         )  # seconds; a hang is 10
-    assert (answer.status, "the member '24999' stands twice" in answer.body["detail"]) == (400, True)
+    assert (answer.status, "duplicate member '24999'" in answer.body["detail"]) == (400, True)
 
 
 def test_a_binary_body_is_refused(untouched: Callable[[], None]) -> None:
@@ -139,6 +141,14 @@ def test_another_media_type_is_refused(untouched: Callable[[], None]) -> None:
         ("get_log", {"cursor": ""}, "/cursor"),
         ("list_missions", {"stauts": "RUNNING"}, "/stauts"),
         ("get_log", {"limit": "-1"}, "/limit"),
+        ("get_log", {"limit": "1_0"}, "/limit"),
+        ("get_log", {"limit": " 5 "}, "/limit"),
+        ("get_log", {"limit": "٥"}, "/limit"),
+        ("get_log", {"limit": "5.0"}, "/limit"),
+        ("get_log", {"limit": "+5"}, "/limit"),
+        ("list_missions", {"created_after": "1_0"}, "/created_after"),
+        ("list_missions", {"created_after": " 5 "}, "/created_after"),
+        ("list_missions", {"created_after": "٥"}, "/created_after"),
     ],
 )
 def test_a_query_that_is_wrong_is_named(
@@ -149,7 +159,7 @@ def test_a_query_that_is_wrong_is_named(
     assert [error["pointer"] for error in answer.body["errors"]] == [pointer]
 
 
-@pytest.mark.parametrize("cursor", ["nonsense", "%", "AAAA", "é", "MTcwMzAwMTIzNDU2NzAwMA", "x" * 200])
+@pytest.mark.parametrize("cursor", ["nonsense", "%", "AAAA", "é", "MTcwMzAwMTIzNDU2NzAwMA", "x" * 200, *ARABIC])
 @pytest.mark.parametrize("operation", ["list_missions", "get_log"])
 def test_a_cursor_that_no_page_gave_is_refused(untouched: Callable[[], None], operation: str, cursor: str) -> None:
     answer = invoke(operation, query={"cursor": cursor})
@@ -178,3 +188,25 @@ def test_an_id_that_no_mission_can_have_is_refused(
 def test_an_encoded_path_reaches_no_other_mission(untouched: Callable[[], None], path: str) -> None:
     mission_id = path.split("/")[3].replace("%2F", "/").replace("%00", "\0")
     assert invoke("update_status", rawPath=path, pathParameters={"mission_id": mission_id}).status in (404, 422)
+
+
+def test_a_bad_id_is_explained_in_words(untouched: Callable[[], None]) -> None:
+    for answer in (invoke("create_mission", body=mission(id="a b")), invoke("get_mission", mission_id="a b")):
+        (error,) = answer.body["errors"]
+        assert error["detail"] == "must be 1 to 128 characters of A-Z a-z 0-9 . _ ~ -"
+
+
+def test_a_moment_that_is_no_number_is_told_its_unit(untouched: Callable[[], None]) -> None:
+    answer = invoke("list_missions", query={"created_after": "2026-11-24T12:00:00Z"})
+    assert "Unix seconds" in answer.body["detail"]
+
+
+def test_a_caller_who_asks_for_the_statistics_at_the_wrong_path_is_told_the_right_one(
+    untouched: Callable[[], None],
+) -> None:
+    answer = invoke("get_mission", mission_id="stats")
+    assert (answer.status, "/api/missions/stats/overview" in answer.body["detail"]) == (422, True)
+
+
+def test_an_unknown_field_is_called_so(untouched: Callable[[], None]) -> None:
+    assert invoke("create_mission", body=mission(nmae="typo")).body["detail"] == "nmae: unknown field"

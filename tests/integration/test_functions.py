@@ -2,7 +2,7 @@
 
 import pytest
 import redis
-from missions.store import Keys
+from missions.storage.keys import Keys
 
 from tests.conftest import Answer, Listener, invoke
 

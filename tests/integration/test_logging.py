@@ -5,8 +5,10 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from missions.emitter import logger
-from missions.settings import settings
+import redis
+from missions.log import logger
+from missions.settings import Settings
+from missions.storage.keys import Keys
 
 from tests.conftest import Listener, invoke, sample
 
@@ -38,16 +40,30 @@ def test_each_request_is_one_line_with_its_id_route_namespace_and_mission(
     assert health.keys() & {"namespace", "mission_id"} == set()
 
 
+def test_what_the_emitter_and_the_store_log_names_request_and_mission(
+    stream: Listener, output: io.StringIO, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "publish", lambda events: ["InternalFailure"] * len(events))
+    invoke("create_mission")
+    redis_client.delete(Keys("default").log("deploy-42"))
+    invoke("get_log")
+    invoke("health")
+    lines = list(map(json.loads, output.getvalue().splitlines()))
+    failed, lost = (line for line in lines if line["level"] == "ERROR")
+    requests = {line["route"]: line["request_id"] for line in lines if line["message"] == "Request"}
+    assert (failed["mission_id"], failed["request_id"]) == ("deploy-42", requests["POST /api/missions"])
+    assert (lost["mission_id"], lost["request_id"]) == ("deploy-42", requests["GET /api/missions/{mission_id}/log"])
+    assert "mission_id" not in lines[-1]
+
+
 def test_settings_that_are_wrong_are_named_without_what_the_environment_holds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REDIS_URL", "")
     monkeypatch.setenv("IDEMPOTENCY_KEY_LIFE", "secret-by-mistake")
     monkeypatch.setenv("ZZ_TOKEN", "supersecret")
-    settings.cache_clear()
     with pytest.raises(ValueError, match="idempotency_key_life") as caught:
-        settings()
+        Settings.from_environment()
     assert "secret-by-mistake" not in str(caught.value)
     monkeypatch.delenv("IDEMPOTENCY_KEY_LIFE")
     with pytest.raises(ValueError, match="REDIS_URL") as caught:
-        settings()
-    settings.cache_clear()
+        Settings.from_environment()
     assert "supersecret" not in str(caught.value)

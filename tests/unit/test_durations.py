@@ -4,11 +4,11 @@ import math
 
 import hypothesis.strategies as st
 from hypothesis import example, given
-from missions import durations
+from missions.domain import durations
 
 
 def bucket(milliseconds: int) -> int:
-    """What status.lua does, in other words: keep the five leading bits."""
+    """What change_status.lua does, in other words: keep the five leading bits."""
     shift = max(0, milliseconds.bit_length() - 5)
     return milliseconds >> shift << shift
 

@@ -3,8 +3,8 @@
 from itertools import product
 
 import pytest
-from missions import lifecycle
-from missions.models import MissionStatus as S
+from missions.domain import lifecycle
+from missions.domain.models import MissionStatus as S
 
 ALLOWED = {(S.PENDING, S.RUNNING), (S.RUNNING, S.COMPLETED), (S.RUNNING, S.FAILED)} | {
     (status, S.CANCELLED) for status in S if status is not S.CANCELLED

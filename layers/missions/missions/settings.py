@@ -1,14 +1,13 @@
-"""The one place where the environment is read: at first use, never at import."""
+"""The one place where the environment is read: at the first request, never at import."""
 
 import os
-from functools import cache
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Settings(BaseModel):
-    """What the service takes from its environment, beside boto3's own variables."""
+    """What the service takes from its environment, besides boto3's own variables."""
 
     model_config = ConfigDict(frozen=True, defer_build=True, hide_input_in_errors=True)
 
@@ -32,10 +31,8 @@ class Settings(BaseModel):
             raise ValueError("REDIS_IAM_USER needs REDIS_IAM_CACHE, and a REDIS_URL that begins with rediss://")
         return self
 
-
-@cache
-def settings() -> Settings:
-    """The settings; raises pydantic's ValidationError that names the variable at fault."""
-    return Settings.model_validate(
-        {name: os.environ[name.upper()] for name in Settings.model_fields if name.upper() in os.environ}
-    )
+    @classmethod
+    def from_environment(cls) -> Self:
+        """The settings. Raises pydantic's ValidationError, which names the variable at fault and not its value."""
+        given = {name: os.environ[name.upper()] for name in cls.model_fields if name.upper() in os.environ}
+        return cls.model_validate(given)

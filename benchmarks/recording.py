@@ -1,0 +1,131 @@
+"""What reaches Redis, recorded with MONITOR once and replayed for other missions: no protocol is written by hand."""
+
+import ast
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
+from typing import Any
+from uuid import uuid4
+
+import redis
+from missions import runtime, service
+from missions.domain.fields import compact_json
+from missions.domain.models import LogQuery, MissionCreate, MissionLogEntry, MissionQuery, MissionStatus
+from missions.domain.writes import Write
+from missions.publishing.emitter import Emitter
+
+from benchmarks.timing import check
+from benchmarks.world import ENTRY, PAGE, Later, content, port_of, sandbox, server
+
+ID, ATTEMPT = "~id~", "~attempt~"  # what is recorded is of this mission
+CONNECTING = ("HELLO", "CLIENT")
+TOKEN = 6  # where a write's EVALSHA has its token, see write.lua
+GAPS = re.compile(
+    rf"(?P<id>{ID})|(?P<token>{ATTEMPT})|(?P<fingerprint>\b[0-9a-f]{{24}}\b)|(?P<moment>\d{{16}})"
+    r"|(?P<event>[0-9a-f]{8}-[0-9a-f-]{27})"
+)
+
+
+class Call:
+    """A command with gaps: those of GAPS (events are event1, event2), and one for each of `texts`."""
+
+    def __init__(self, words: Iterable[Any], texts: Mapping[str, str]) -> None:
+        events: dict[str, str] = {}
+
+        def gap(found: re.Match[str]) -> str:
+            name = str(found.lastgroup)
+            return f"%({events.setdefault(found[0], f'event{len(events) + 1}') if name == 'event' else name})s"
+
+        self._template = GAPS.sub(gap, "\0".join(map(str, words)).replace("%", "%%"))
+        for name, text in texts.items():
+            self._template = self._template.replace(text, f"%({name})s")
+
+    def filled(self, gaps: Mapping[str, str]) -> list[str]:
+        """The command."""
+        return (self._template % gaps).split("\0")
+
+
+def commands(
+    client: redis.Redis, work: Callable[[], Any], *, texts: Mapping[str, str] | None = None, lua: bool = False,
+    only_writing: bool = False,
+) -> list[Call]:  # fmt: skip
+    """What this work makes the server do: the commands that it sends, or those that its scripts call."""
+    writing = client.command_list(category="write")
+    found = []
+    with client.monitor() as monitor:  # type: ignore[no-untyped-call]
+        work()
+        client.echo("done")
+        while '"ECHO" "done"' not in (line := str(monitor.connection.read_response())):
+            name, *words = (ast.literal_eval(word) for word in re.findall(r'"(?:[^"\\]|\\.)*"', line))
+            if (" lua]" in line) == lua and name not in CONNECTING and (name.lower() in writing or not only_writing):
+                found.append(Call((name, *words), texts or {}))
+    return found
+
+
+@cache
+def record(size: int = 135, *, publishing: bool = True) -> dict[str, list[Call]]:
+    """The calls of a mission's life, with so many bytes of content, and of each way to read it."""
+    write = Write(attempt=ATTEMPT)
+    steps: dict[str, Callable[[], Any]] = {
+        "create": lambda: service.create_mission(MissionCreate(id=ID, **content(size)), write),
+        "start": lambda: service.update_status(ID, MissionStatus.RUNNING, None, write),
+        "log": lambda: service.append_log_entry(ID, MissionLogEntry.model_validate(ENTRY), write),
+        "complete": lambda: service.update_status(ID, MissionStatus.COMPLETED, None, write),
+        "get": lambda: service.get_mission(ID),
+        "list": lambda: service.list_missions(query=MissionQuery(limit=PAGE)),
+        "get_log": lambda: service.get_log(ID, query=LogQuery(limit=PAGE)),
+        "stats": service.get_stats,
+    }
+    sent = {"create": texts(content(size)), "log": texts(ENTRY)}
+    found = {}
+    before = runtime.current
+    with server() as client:
+        runtime.replace(sandbox(port_of(client), emitter=Later() if publishing else Emitter(None)))
+        try:
+            for name, step in steps.items():
+                found[name] = commands(client, step, texts=sent.get(name))
+                for token in client.scan_iter(f"*{ATTEMPT}"):
+                    client.delete(token)  # so that one attempt may do all of it
+        finally:
+            runtime.current.connection.client.close()
+            runtime.replace(before)
+    return found
+
+
+def texts(body: Mapping[str, Any]) -> dict[str, str]:
+    """The gaps for what a caller sent."""
+    return {name: compact_json(value) for name, value in body.items()}
+
+
+def new(mission_id: str, **gaps: str) -> dict[str, str]:
+    """The gaps of a write that nobody made before."""
+    token = uuid4().hex
+    return {"id": mission_id, "token": token, "fingerprint": token[:24], "event1": str(uuid4()), "event2": str(uuid4()),
+            **gaps}  # fmt: skip
+
+
+def pipelined(client: redis.Redis, calls: Sequence[Sequence[str]]) -> list[Any]:
+    """Run commands in pipelines of 500. Raises what the first failing one does."""
+    answers: list[Any] = []
+    for first in range(0, len(calls), 500):
+        with client.pipeline(transaction=False) as pipeline:
+            for each in calls[first : first + 500]:
+                pipeline.execute_command(*each)  # type: ignore[no-untyped-call]
+            answers += pipeline.execute()
+    return answers
+
+
+def replay(client: redis.Redis, writes: Sequence[Sequence[str]]) -> None:
+    """Run EVALSHAs of writes. Raises NotDone when one changed nothing."""
+    outcomes = {answer[0] for answer in pipelined(client, writes)}
+    check(outcomes <= {"created", "changed", "appended"}, f"the replay answered {outcomes}")
+
+
+def load(client: redis.Redis, ids: Sequence[str]) -> None:
+    """Create missions, without events, and forget their tokens."""
+    (create,) = record(publishing=False)["create"]
+    body = texts(content())
+    for first in range(0, len(ids), 1000):
+        writes = [create.filled(new(each, **body)) for each in ids[first : first + 1000]]
+        replay(client, writes)
+        client.unlink(*(each[TOKEN] for each in writes))

@@ -1,0 +1,180 @@
+"""What a mission costs the server: processor time of its creation, and memory once it is finished."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import redis
+from missions.domain.models import MissionStatus
+from missions.storage.scripts import Script
+
+from benchmarks import specification, version1, world
+from benchmarks.recording import ATTEMPT, ID, TOKEN, commands, new, pipelined, record, replay, texts
+from benchmarks.report import Report, Row
+from benchmarks.timing import Batch, Contender, Sample, check, side_by_side
+
+NOTHING = Script.of("#!lua\nreturn {'created', 0}")
+CLIENTS = 50
+LIFE = ("create", "start", "log", "log", "log", "complete")
+Commands = list[list[str]]
+Ways = dict[str, tuple[Callable[[str], Commands], Callable[[], bool]]]  # a mission's commands; whether all were done
+
+
+def measure_cpu(report: Report, *, quick: bool) -> None:
+    """Processor time of the server's main thread, which limits what a store can take."""
+    count, rounds = (2_000, 6) if quick else (10_000, 10)
+    with world.server() as client:
+        client.script_load(version1.CREATE.text)
+        client.script_load(NOTHING.text)
+        for size in (40, 2048):
+            report.say(f"  {count * rounds:,} creates each with {size:,} B")
+            samples = creating(client, size, count, rounds)
+            ours = samples.pop("a create")
+            targets = {"version 1": 0.85, "its 6 writing commands in MULTI/EXEC": 1.8}
+            for name, theirs in samples.items():
+                pair = {"a create": ours, name: theirs}
+                report.compare("server CPU", f"a create with {size:,} B", pair, targets.get(name))
+        throughput(report, client, count, rounds)
+
+
+def creating(client: redis.Redis, size: int, count: int, rounds: int) -> dict[str, Sample]:
+    """Creates in pipelines: ours, version 1's, and what ours calls, in MULTI/EXEC."""
+    (create,) = record(size)["create"]
+    body = texts(world.content(size))
+    once = create.filled(new(ID, **body) | {"token": ATTEMPT})
+    client.response_callbacks.pop("TIME", None)  # it cannot read that TIME is queued
+
+    def transaction(*, only_writing: bool) -> Callable[[str], Commands]:
+        client.flushall()
+        replay(client, [create.filled(new("first", **body))])  # it names the namespace, and only the first does
+        called = commands(client, lambda: replay(client, [once]), lua=True, only_writing=only_writing)
+        check(len(called) == (6 if only_writing else 12), f"a create calls {len(called)} commands")
+
+        def made(mission_id: str) -> Commands:
+            gaps = new(mission_id, moment=f"{time.time_ns() // 1000:016}")
+            return [["MULTI"], *(each.filled(gaps) for each in called), ["EXEC"]]
+
+        return made
+
+    index = world.NAMES.index(MissionStatus.PENDING)
+
+    def stored() -> bool:
+        return client.zcard(index) == client.xlen(world.OUTBOX) == count
+
+    ways: Ways = {
+        "a create": (lambda each: [create.filled(new(each, **body))], stored),
+        "version 1": (lambda each: [version1.create_call(each, world.content(size))],
+                      lambda: client.zcard(version1.PENDING) == client.xlen(version1.OUTBOX) / 2 == count),
+        "its 6 writing commands in MULTI/EXEC": (transaction(only_writing=True), stored),
+        "all its 12 commands in MULTI/EXEC": (transaction(only_writing=False), stored),
+        "a script that does nothing": (lambda each: [["EVALSHA", NOTHING.sha, *create.filled(new(each, **body))[2:]]],
+                                       lambda: client.dbsize() == 0),
+    }  # fmt: skip
+    return _side_by_side(client, ways, lambda batch: pipelined(client, batch), count, rounds)
+
+
+def throughput(report: Report, client: redis.Redis, count: int, rounds: int) -> None:
+    """Creates without pipelines, on 50 connections with one request each at a time, against plain SET."""
+    (create,) = record()["create"]
+    body = texts(world.content())
+    connections: list[Any] = [client.connection_pool.make_connection() for _ in range(CLIENTS)]
+
+    def run(batch: Commands) -> None:
+        for first in range(0, len(batch), CLIENTS):
+            for connection, command in zip(connections, batch[first : first + CLIENTS], strict=True):
+                connection.send_command(*command)
+            for connection in connections:
+                connection.read_response()
+
+    ways: Ways = {
+        "creates": (lambda each: [create.filled(new(each, **body))], lambda: client.xlen(world.OUTBOX) == count),
+        "SET": (lambda each: [["SET", f"plain:{each}", "xxx"]], lambda: client.dbsize() == count),
+    }
+    samples = _side_by_side(client, ways, run, count, rounds)
+    for each in connections:
+        each.disconnect()
+    rates = {name: 1 / sample.median for name, sample in samples.items()}
+    report.add(
+        Row("throughput", f"creates, one core, {CLIENTS} clients", f"{rates['creates']:,.0f} a second",
+            f"SET {rates['SET']:,.0f} a second", rates["creates"] / rates["SET"], 0.25, ">=")
+    )  # fmt: skip
+
+
+def _side_by_side(
+    client: redis.Redis, ways: Ways, run: Callable[[Commands], Any], count: int, rounds: int
+) -> dict[str, Sample]:
+    """The server's processor time for one mission."""
+
+    def clock() -> float:
+        used = client.info("cpu")
+        return float(used["used_cpu_user_main_thread"] + used["used_cpu_sys_main_thread"]) / count
+
+    def contender(name: str, make: Callable[[str], Commands], done: Callable[[], bool]) -> Contender:
+        def batch(_: int) -> Batch:
+            client.flushall()
+            yield run, [[command for each in world.new_ids(count) for command in make(each)]]
+            check(done(), f"{name}: not all of it is in the store")
+
+        return batch
+
+    contenders = {name: contender(name, *way) for name, way in ways.items()}
+    return side_by_side(contenders, rounds, 1, 0, clock)
+
+
+def measure_memory(report: Report, *, quick: bool) -> None:
+    """A mission that is finished, its events published and its tokens gone, against the specification's."""
+    count = 4_000 if quick else 20_000
+    ids = world.new_ids(count)
+    with world.server() as client:
+
+        def grown(work: Callable[..., Any], *args: Any) -> float:
+            client.flushall()
+            before = _still(client)
+            work(client, ids, *args)
+            return (_still(client) - before) / count
+
+        for size in (135, 300, 2048):
+            spec = grown(specification.lives, size)
+            check(client.llen(specification.LOG + ids[-1]) == len(LIFE), "the specification's log is not whole")
+            check(client.scard(specification.INDEX) == count, "the specification's index is not whole")
+            ours = grown(_lives, size)
+            _check_lives(client, ids, size, keys=2 * count + 4)
+            against = f"specification {spec:,.0f} B"
+            report.add(Row("memory", f"a mission of {size:,} B, done", f"{ours:,.0f} B", against, ours / spec, 1.1))
+            if size == 135:
+                with_events = grown(_lives, size, False)
+                check(client.xlen(world.OUTBOX) == len(LIFE) * count, "the events are not in the outbox")
+                everything = grown(_lives, size, False, False)
+                _check_lives(client, ids, size, keys=(2 + len(LIFE)) * count + 5)
+                events, tokens = with_events - ours, everything - with_events
+                report.add(Row("memory", "its 9 events in the outbox", f"{events:,.0f} B", "until published"))
+                report.add(Row("memory", "its 6 tokens", f"{tokens:,.0f} B", "a minute; a day, with Idempotency-Key"))
+
+
+def _still(client: redis.Redis) -> int:
+    """used_memory, when rehashing and freeing have ended and this connection's buffers are small again."""
+    client.connection_pool.disconnect()
+    last, now = 0, 1 << 30
+    while abs(now - last) >= 512:
+        time.sleep(0.3)
+        last, now = now, int(client.info("memory")["used_memory"])
+    return now
+
+
+def _lives(client: redis.Redis, ids: Sequence[str], size: int, published: bool = True, forgotten: bool = True) -> None:
+    """What the service's calls leave, without the events that are published and tokens that are forgotten meanwhile."""
+    sent = {"create": texts(world.content(size)), "log": texts(world.ENTRY)}
+    calls = [(record(size)[name][0], sent.get(name, {})) for name in LIFE]
+    for first in range(0, len(ids), 200):
+        writes = [call.filled(new(each, **also)) for each in ids[first : first + 200] for call, also in calls]
+        replay(client, writes)
+        client.delete(*([world.OUTBOX] if published else []), *(call[TOKEN] for call in writes if forgotten), "nothing")
+
+
+def _check_lives(client: redis.Redis, ids: Sequence[str], size: int, keys: int) -> None:
+    completed = client.hget(world.NAMES.stats, "COMPLETED")
+    check(completed == str(len(ids)), f"the statistics count {completed!r} completed missions, not {len(ids)}")
+    check(client.zcard(world.NAMES.index(MissionStatus.COMPLETED)) == len(ids), "the index is not whole")
+    check(client.llen(world.NAMES.log(ids[-1])) == len(LIFE), "a log is not whole")
+    check(client.strlen(world.NAMES.mission(ids[-1])) > size, "a mission is shorter than what its caller sent")
+    check(client.dbsize() == keys, f"there are {client.dbsize()} keys, not {keys}")

@@ -1,0 +1,29 @@
+"""If-Match and If-None-Match: lists of entity tags (RFC 9110, sections 8.8.3 and 13.1)."""
+
+import re
+from collections.abc import Set
+
+from missions.domain.errors import InvalidRequest
+
+_TAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\uffff]*)"')  # it may have commas in it
+
+
+def etag(version: int) -> str:
+    """The entity tag of a mission's version."""
+    return f'"{version}"'
+
+
+def matching_versions(if_match: str | None) -> Set[int] | None:
+    """The versions that If-Match names, compared strongly; None for any. Raises InvalidRequest when it is no list."""
+    if if_match is None or if_match.strip() == "*":
+        return None
+    tags = _TAG.findall(if_match)
+    elements = {element.strip(" \t") for element in _TAG.sub("\n", if_match).split(",")}
+    if not tags or not elements <= {"\n", ""}:  # an element of a list may be empty
+        raise InvalidRequest(422, "invalid_if_match", 'If-Match takes entity tags, such as "3" or "3", "4"; or *.')
+    return {int(tag) for weak, tag in tags if not weak and re.fullmatch("[1-9][0-9]{0,14}", tag)}
+
+
+def known(if_none_match: str, tag: str) -> bool:
+    """Whether If-None-Match names this tag, compared weakly."""
+    return if_none_match.strip() == "*" or tag in (f'"{each}"' for _, each in _TAG.findall(if_none_match))

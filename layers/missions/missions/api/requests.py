@@ -1,0 +1,139 @@
+"""What a request holds: its body, path, query and headers, checked. Whatever is wrong is an InvalidRequest."""
+
+import re
+from collections.abc import Sequence, Set
+from typing import Any, Literal, NoReturn, TypeVar
+
+from aws_lambda_powertools.event_handler import APIGatewayHttpResolver
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from missions import runtime
+from missions.api import entity_tags, strict_json
+from missions.domain.errors import Forbidden, InvalidRequest
+from missions.domain.fields import MissionId
+from missions.domain.models import FieldError
+from missions.domain.writes import Write
+from missions.log import logger
+from missions.service import DEFAULT
+
+Model = TypeVar("Model", bound=BaseModel)
+Place = Literal["body", "query", "path"]
+
+MAX_BODY = 256 * 1024  # bytes
+NAMESPACE = re.compile(r"[A-Za-z0-9._~-]{1,128}")
+WORDS = {  # in place of pydantic's, which are about its models
+    "missing": "is required",
+    "extra_forbidden": "unknown field",
+    "model_type": "must be a JSON object",
+    "model_attributes_type": "must be a JSON object",
+    "dict_type": "must be a JSON object",
+    "string_type": "must be a string",
+}
+_MISSION_ID: TypeAdapter[str] = TypeAdapter(MissionId)
+
+
+def body(app: APIGatewayHttpResolver, kind: type[Model]) -> Model:
+    """The body as this model."""
+    value = _json(app)
+    try:
+        return kind.model_validate(value)
+    except ValidationError as error:
+        _invalid(error, "body")
+
+
+def body_of(app: APIGatewayHttpResolver, kind: TypeAdapter[Any]) -> Any:
+    """The body as one of several models, told apart by a discriminator."""
+    value = _json(app)
+    try:
+        return kind.validate_python(value)
+    except ValidationError as error:
+        _invalid(error, "body", skip=1)  # the tag of the model
+
+
+def query(app: APIGatewayHttpResolver, kind: type[Model]) -> Model:
+    """The query string as this model."""
+    try:
+        return kind.model_validate(app.current_event.query_string_parameters or {})
+    except ValidationError as error:
+        _invalid(error, "query")
+
+
+def mission_id(app: APIGatewayHttpResolver) -> str:
+    """The mission's id in the path."""
+    # The resolver matches the undecoded path; API Gateway decodes pathParameters.
+    value = (app.current_event.path_parameters or {}).get("mission_id", "")
+    try:
+        checked = _MISSION_ID.validate_python(value)
+    except ValidationError as error:
+        _invalid(error, "path", parent="/mission_id")
+    logger.append_keys(mission_id=checked)
+    return checked
+
+
+def namespace(app: APIGatewayHttpResolver) -> str:
+    """The caller's namespace: what the configured claim of its token says; `default` where none is configured.
+
+    Raises Forbidden.
+    """
+    claim = runtime.current.settings.namespace_claim
+    value: Any = DEFAULT
+    if claim:
+        authorizer = app.current_event.raw_event.get("requestContext", {}).get("authorizer") or {}
+        value = ((authorizer.get("jwt") or {}).get("claims") or {}).get(claim)
+        if not isinstance(value, str) or not NAMESPACE.fullmatch(value):
+            raise Forbidden(
+                f"The claim '{claim}' of the token must name a namespace: 1 to 128 characters of A-Z a-z 0-9 . _ ~ -"
+            )
+    logger.append_keys(namespace=value)
+    return str(value)
+
+
+def if_match(app: APIGatewayHttpResolver) -> Set[int] | None:
+    """The versions that If-Match names; None for any."""
+    return entity_tags.matching_versions(app.current_event.headers.get("if-match"))
+
+
+def write(app: APIGatewayHttpResolver, versions: Set[int] | None = None) -> Write:
+    """Who writes, and the caller's Idempotency-Key; `versions` are those that a change of status may start from."""
+    key = app.current_event.headers.get("idempotency-key")
+    if key is not None and not (0 < len(key) <= 255 and key.isascii() and key.isprintable()):
+        raise InvalidRequest(422, "invalid_idempotency_key", "Idempotency-Key takes 1 to 255 printable characters.")
+    # API Gateway may invoke twice for one request, but sam local gives all requests one id.
+    local = runtime.current.settings.aws_sam_local
+    return Write(
+        namespace=namespace(app),
+        attempt=app.lambda_context.aws_request_id if local else app.current_event.request_context.request_id,
+        key=key,
+        versions=versions,
+    )
+
+
+def _json(app: APIGatewayHttpResolver) -> Any:
+    event = app.current_event
+    kind = event.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    if kind != "application/json" and not kind.endswith("+json"):
+        raise InvalidRequest(415, "unsupported_media_type", f"The body is {kind}; send application/json.")
+    try:
+        text = event.decoded_body or ""
+    except ValueError:
+        raise InvalidRequest(400, "malformed_body", "The body is not UTF-8 text; send JSON in UTF-8.") from None
+    if len(text) > MAX_BODY or len(text.encode(errors="surrogatepass")) > MAX_BODY:
+        raise InvalidRequest(413, "body_too_large", f"The body is larger than {MAX_BODY} bytes.")
+    return strict_json.loads(text)
+
+
+def _invalid(error: ValidationError, place: Place, parent: str = "", skip: int = 0) -> NoReturn:
+    errors = [
+        FieldError(
+            place=place,
+            pointer=parent + _pointer(each["loc"][skip:]),
+            detail=WORDS.get(each["type"]) or each["msg"].removeprefix("Value error, "),
+        )
+        for each in error.errors(include_url=False, include_context=False, include_input=False)
+    ]
+    detail = "; ".join(f"{each.pointer.removeprefix('/') or place}: {each.detail}" for each in errors[:5])
+    raise InvalidRequest(422, "validation_failed", detail, errors=errors) from error
+
+
+def _pointer(location: Sequence[str | int]) -> str:
+    return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in location)

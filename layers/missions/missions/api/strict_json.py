@@ -1,0 +1,35 @@
+"""JSON as a careful server takes it: no member twice, no NaN or Infinity, and whatever else is wrong is a 400."""
+
+import json
+from collections import Counter
+from typing import Any, NoReturn
+
+from missions.domain.errors import InvalidRequest
+
+
+def loads(text: str) -> Any:
+    """The value of this JSON text. Raises InvalidRequest."""
+    if not text.strip():
+        raise InvalidRequest(400, "malformed_json", "The body is empty; send JSON.")
+    try:
+        return _DECODER.decode(text)
+    except RecursionError:
+        raise InvalidRequest(400, "malformed_json", "The JSON is nested too deep.") from None
+    except ValueError as error:
+        raise InvalidRequest(400, "malformed_json", f"The body is not valid JSON: {error}.") from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        twice, _ = Counter(name for name, _ in pairs).most_common(1)[0]
+        raise ValueError(f"duplicate member {twice[:100]!a}")
+    return members
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+# made once: json.loads makes one at each call
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse_constant)

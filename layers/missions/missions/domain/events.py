@@ -1,0 +1,129 @@
+"""The Charter v1.0 envelope and the three mission events (specification, "Event Types").
+
+A write puts its events into the outbox as drafts: JSON in which everything stands but what only the store knows (the
+moment, the sequence, the old status). `OutboxEntry.envelopes` completes them, for the emitter and for the relay alike.
+"""
+
+import json
+from collections.abc import Container
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+from uuid import uuid4
+
+from pydantic import BaseModel, ConfigDict
+
+from missions.domain.models import LogLevel, MissionStatus
+
+EventType = Literal["mission.created", "mission.status_changed", "mission.log_appended"]
+Draft = dict[str, Any]
+# raised by an entry that holds no events
+BROKEN = (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError)
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(defer_build=True)
+
+
+class MissionCreated(_Model):
+    """Payload of mission.created; `created_at` in Unix seconds."""
+
+    time_field: ClassVar = "created_at"
+
+    mission_id: str
+    name: str
+    description: str
+    status: Literal[MissionStatus.PENDING]
+    created_at: float
+
+
+class MissionStatusChanged(_Model):
+    """Payload of mission.status_changed; `changed_at` in Unix seconds."""
+
+    time_field: ClassVar = "changed_at"
+
+    mission_id: str
+    old_status: MissionStatus
+    new_status: MissionStatus
+    changed_at: float
+
+
+class MissionLogAppended(_Model):
+    """Payload of mission.log_appended; `appended_at` in Unix seconds."""
+
+    time_field: ClassVar = "appended_at"
+
+    mission_id: str
+    log_level: LogLevel
+    message: str
+    appended_at: float
+
+
+PAYLOADS: dict[EventType, type[MissionCreated | MissionStatusChanged | MissionLogAppended]] = {
+    "mission.created": MissionCreated,
+    "mission.status_changed": MissionStatusChanged,
+    "mission.log_appended": MissionLogAppended,
+}
+
+
+class Event(_Model):
+    """The Charter v1.0 envelope; `timestamp` in Unix seconds.
+
+    `meta` carries `namespace`, `sequence` (counts the events of one mission from 1, without gaps) and, on a change of
+    status that gave one, `reason`.
+    """
+
+    id: str
+    type: EventType
+    source: Literal["missions_service"] = "missions_service"
+    target: str | None
+    timestamp: float
+    payload: MissionCreated | MissionStatusChanged | MissionLogAppended
+    meta: dict[str, Any]
+
+
+def draft(event_type: EventType, payload: dict[str, Any], *, offset: int = 0, **meta: Any) -> Draft:
+    """A new event, `offset` events after the first one of its write. Its id is fixed here, for good."""
+    return {"id": str(uuid4()), "type": event_type, "offset": offset, "payload": payload, "meta": meta}
+
+
+@dataclass(frozen=True)
+class OutboxEntry:
+    """Events of one write, as the outbox keeps them.
+
+    `id` is the stream's; `moment` is in Unix microseconds; `sequence` is that of the write's first event; `old_status`
+    is empty but for a change of status; `drafts` is a JSON array of drafts.
+    """
+
+    id: str
+    namespace: str
+    mission_id: str
+    moment: int
+    sequence: int
+    old_status: str
+    drafts: str
+
+    def envelopes(self) -> list[Event]:
+        """The events. Raises one of BROKEN when the entry holds none."""
+        made = [self._envelope(each) for each in json.loads(self.drafts)]
+        if not made:
+            raise ValueError("no drafts")
+        return made
+
+    def only(self, ids: Container[str]) -> str:
+        """The drafts of the events with these ids, as JSON."""
+        return json.dumps([each for each in json.loads(self.drafts) if each["id"] in ids], separators=(",", ":"))
+
+    def _envelope(self, each: Draft) -> Event:
+        kind = PAYLOADS[each["type"]]
+        timestamp = self.moment / 1_000_000
+        payload = {"mission_id": self.mission_id, **each["payload"], kind.time_field: timestamp}
+        if kind is MissionStatusChanged:
+            payload["old_status"] = self.old_status
+        return Event(
+            id=each["id"],
+            type=each["type"],
+            target=None if kind is MissionCreated else f"mission_{self.mission_id}",
+            timestamp=timestamp,
+            payload=kind.model_validate(payload),
+            meta={"namespace": self.namespace, "sequence": self.sequence + each["offset"], **each["meta"]},
+        )

@@ -1,0 +1,150 @@
+"""The kinds of values that go over the API, with their limits. Times are Unix seconds."""
+
+import json
+import re
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, WithJsonSchema
+
+RESERVED_IDS = frozenset({".", "..", "health", "stats", "openapi.json"})  # a GET could not reach these
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+MAX_DEPTH = 64
+INT64 = range(-(2**63), 2**63)
+ID = r"[A-Za-z0-9._~-]{1,128}"
+NO_NUL = r"^[^\x00]*$"
+ONE_LINE = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
+
+
+def compact_json(value: Any) -> str:
+    """The one JSON text of a value: sorted and without spaces, so equal values are equal texts."""
+    return _ENCODER.encode(value)
+
+
+# made once: json.dumps makes one at each call
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), sort_keys=True)
+
+
+def _id(mission_id: str) -> str:
+    if not re.fullmatch(ID, mission_id):
+        raise ValueError("must be 1 to 128 characters of A-Z a-z 0-9 . _ ~ -")
+    if mission_id == "stats":
+        raise ValueError("'stats' is reserved: the statistics are at /api/missions/stats/overview")
+    if mission_id in RESERVED_IDS:
+        raise ValueError(f"'{mission_id}' is reserved; choose another id")
+    return mission_id
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("must not be blank")
+    if CONTROL.search(text):
+        raise ValueError("must not contain control characters or line breaks")
+    return text
+
+
+def _no_nul(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("must not contain the character U+0000")
+    return text
+
+
+def _message_size(text: str) -> str:
+    size = len(text.encode())
+    if size > 8192:
+        raise ValueError(f"is {size} bytes; the limit is 8192")
+    return text
+
+
+def _json_object(limit: int) -> AfterValidator:
+    """Accept only JSON that EventBridge, too, takes: finite numbers, 64-bit integers, bounded depth and size."""
+
+    def check(data: dict[str, Any]) -> dict[str, Any]:
+        level: list[Any] = [data]
+        for _ in range(MAX_DEPTH + 1):
+            below: list[Any] = []
+            for value in level:
+                if isinstance(value, dict):
+                    below += value.keys()
+                    below += value.values()
+                elif isinstance(value, list):
+                    below += value
+                elif isinstance(value, str):
+                    _no_nul(value)
+                elif isinstance(value, int) and value not in INT64:
+                    raise ValueError("has an integer of more than 64 bits; send it as a string")
+            if not below:
+                break
+            level = below
+        else:
+            raise ValueError(f"is nested deeper than {MAX_DEPTH} levels; flatten it")
+        try:
+            size = len(compact_json(data).encode())
+        except UnicodeEncodeError:
+            raise ValueError("has a text that is not valid Unicode (a lone surrogate)") from None
+        except ValueError:
+            raise ValueError("has a number that is not finite; send it as a string or null") from None
+        if size > limit:
+            raise ValueError(f"is {size} bytes of JSON; the limit is {limit}")
+        return data
+
+    return AfterValidator(check)
+
+
+def _null_as(empty: Any, kind: Any) -> BeforeValidator:
+    """Take null as empty, as the specification's code does (`mission.description or ""`)."""
+    return BeforeValidator(lambda value: type(empty)() if value is None else value, json_schema_input_type=kind)
+
+
+def _text(minimum: int, maximum: int, **schema: Any) -> Any:
+    """Limits in characters, and for the documents what the validator checks besides them."""
+    return Field(min_length=minimum, max_length=maximum, json_schema_extra=schema)
+
+
+MissionId = Annotated[
+    str,
+    AfterValidator(_id),
+    WithJsonSchema(
+        {"type": "string", "pattern": rf"^{ID}$", "minLength": 1, "maxLength": 128,
+         "not": {"enum": sorted(RESERVED_IDS)}}
+    ),
+]  # fmt: skip
+Name = Annotated[str, _text(1, 200, pattern=ONE_LINE), AfterValidator(_not_blank)]
+_Description = Annotated[str, _text(0, 4000, pattern=NO_NUL), AfterValidator(_no_nul)]
+Description = Annotated[_Description, _null_as("", _Description | None)]
+Reason = Annotated[str, _text(1, 1000, pattern=NO_NUL), AfterValidator(_no_nul)]
+Message = Annotated[
+    str,
+    Field(min_length=1, json_schema_extra={"maxLength": 8192, "pattern": NO_NUL}),
+    AfterValidator(_no_nul),
+    AfterValidator(_message_size),
+]
+_NULL_AS_EMPTY = _null_as({}, dict[str, JsonValue] | None)
+MissionData = Annotated[dict[str, JsonValue], _json_object(65536), _NULL_AS_EMPTY]
+LogData = Annotated[dict[str, JsonValue], _json_object(16384), _NULL_AS_EMPTY]
+
+
+def _several(value: Any) -> Any:
+    return value.split(",") if isinstance(value, str) else value
+
+
+SEVERAL = BeforeValidator(_several)  # as API Gateway joins a parameter that is given twice
+
+
+def _written(pattern: str, what: str) -> BeforeValidator:
+    """Take a text from a query only when it is written like this: int() and float() take '1_0', ' 5 ' and '٥', too."""
+
+    def check(value: Any) -> Any:
+        if isinstance(value, str) and not re.fullmatch(pattern, value):
+            raise ValueError(what)
+        return value
+
+    return BeforeValidator(check)
+
+
+Limit = Annotated[int, Field(ge=1, le=200), _written(r"-?[0-9]{1,9}", "must be a whole number from 1 to 200")]
+Moment = Annotated[  # what the store keeps of a moment has 16 digits, which end there
+    float,
+    Field(ge=0, lt=10**10),
+    _written(r"-?[0-9]{1,20}(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,3})?", "must be Unix seconds, such as 1703001234.5"),
+]
+Cursor = Annotated[str, Field(min_length=1, max_length=200)]

@@ -1,0 +1,117 @@
+"""The safe emitter (specification, "Module-Level EventStream Pattern"): publishes, never raises, never takes long.
+
+What it did not publish stays in the outbox, and the relay publishes it within minutes.
+"""
+
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+from queue import Empty, SimpleQueue
+from typing import Any, Protocol, TypeVar
+
+from missions.domain.events import Event, OutboxEntry
+from missions.log import logger
+from missions.storage.keys import partition_of
+from missions.storage.outbox import Outbox, Settlement
+
+T = TypeVar("T")
+
+DEADLINE = 1.5  # seconds for all that a request publishes
+PAUSE = 10.0  # seconds, and up to twice that: after a failure requests leave their events to the relay
+
+
+class EventStream(Protocol):
+    """Where events go: EventBridge, or what a test listens with."""
+
+    def publish(self, events: Sequence[Event]) -> list[str | None]:
+        """Publish up to ten events; for each, None when it was accepted, else the error's code. May raise anything."""
+
+
+class Emitter:
+    """Publishes the events of requests. `connect` makes the stream, at the first event; without it nothing goes out."""
+
+    def __init__(self, connect: Callable[[], EventStream] | None) -> None:
+        self._connect = connect
+        self._stream: EventStream | None = None
+        self._paused_until = 0.0
+
+    @property
+    def enabled(self) -> bool:
+        """Whether events go anywhere; if not, nothing is published and nothing enters the outbox."""
+        return self._connect is not None
+
+    def publish(self, outbox: Outbox, entries: Sequence[OutboxEntry]) -> None:
+        """Publish the entries of one request and settle them. Never raises; failures are logged at ERROR."""
+        if time.monotonic() < self._paused_until:
+            return
+        settlements: list[Settlement] = []
+        try:
+            stream = self._connected()  # costs the first request an import, which is not counted as EventBridge's time
+            deadline = time.monotonic() + DEADLINE
+            for entry in entries:
+                settlement = self._emit(stream, entry, deadline - time.monotonic())
+                if settlement:
+                    settlements.append(settlement)
+                if settlement is None or settlement.again:
+                    self.pause()
+                    break
+        except Exception:  # the change is saved: nothing that happens here may reach its caller
+            logger.exception("Events stay in the outbox")
+            self.pause()
+        if settlements:
+            try:
+                outbox.settle(partition_of(entries[0].namespace), settlements)
+            except Exception:
+                logger.exception("Published events stay in the outbox and will be published again")
+
+    def pause(self) -> None:
+        """Leave the events of the next seconds to the relay."""
+        # SystemRandom, since SnapStart clones the state of random: sandboxes would all come back at once
+        self._paused_until = time.monotonic() + PAUSE * random.SystemRandom().uniform(1, 2)
+
+    def _connected(self) -> EventStream:
+        if self._stream is None:
+            if self._connect is None:
+                raise RuntimeError("there is no event stream")
+            self._stream = self._connect()
+        return self._stream
+
+    def _emit(self, stream: EventStream, entry: OutboxEntry, seconds: float) -> Settlement | None:
+        """Publish one entry; None when nothing of it was accepted."""
+        events = entry.envelopes()
+        try:
+            errors = within(seconds, lambda: stream.publish(events))
+            failed = {event.id: error for event, error in zip(events, errors, strict=True) if error}
+        except Exception as error:  # boto3 can raise anything
+            failed = {event.id: repr(error) for event in events}
+        if failed:
+            logger.error("Events were not accepted and stay in the outbox", mission_id=entry.mission_id, events=failed)
+        if len(failed) == len(events):
+            return None
+        return Settlement(entry.id, again=entry.only(failed) if failed else "")
+
+
+def within(seconds: float, call: Callable[[], T]) -> T:
+    """What the call gives. Raises TimeoutError when that takes longer: a time-out of boto3's is one for each read.
+
+    The call then goes on in its thread. An event that is accepted so late is published again, with the same id.
+    """
+    if seconds <= 0:
+        raise TimeoutError("no time is left")
+    outcome: SimpleQueue[tuple[Any, Exception | None]] = SimpleQueue()
+
+    def run() -> None:
+        try:
+            outcome.put((call(), None))
+        except Exception as error:
+            outcome.put((None, error))
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        value, error = outcome.get(timeout=seconds)
+    except Empty:
+        raise TimeoutError(f"no answer within {seconds:.1f} seconds") from None
+    if error:
+        raise error
+    return value  # type: ignore[no-any-return]

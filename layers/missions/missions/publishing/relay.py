@@ -1,0 +1,226 @@
+"""The relay: publishes what the requests did not, so that no event is lost.
+
+It reads the outboxes of the partitions that have something, a page each in turn, oldest first, beginning with another
+partition each run. Only what EventBridge can never take is put aside as a dead letter; all else stays in the outbox and
+is tried again by the next run.
+"""
+
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from botocore.exceptions import ClientError, ParamValidationError
+
+from missions.domain.events import BROKEN, Event, OutboxEntry
+from missions.log import logger
+from missions.publishing.emitter import EventStream
+from missions.storage.outbox import Backlog, Outbox, Settlement
+
+PAGE = 500  # entries read at once
+MIN_AGE = 5_000  # milliseconds: a younger entry is still being published by its own request
+THREADS = 8  # calls of PutEvents at once
+BATCH = 10  # events that a call takes
+BATCH_BYTES = 1_000_000  # it takes less than this in all
+ENVELOPE_BYTES = 500  # what an event is counted with besides its detail
+NEVER = {"MalformedDetail", "InvalidArgument", "TooLarge"}  # the event's own fault, which no repair elsewhere mends
+THROTTLED = {"ThrottlingException", "ThrottledException", "LimitExceededException"}
+REFUSED_WHOLE = {"ValidationException", "RequestEntityTooLargeException"}  # one event spoils its batch
+NOT_TRIED = "NotTried"
+
+
+@dataclass
+class Report:
+    """What a run found, in outbox entries (a write's events), and what it did, in events. `oldest` is an age in ms."""
+
+    waiting: int = 0
+    oldest: int = 0
+    dead: int = 0
+    published: int = 0
+    died: int = 0
+    left: int = 0
+    ended: str = "nothing is left that is old enough"
+
+
+class _Sent(NamedTuple):
+    """An event on its way, and the place of its entry in the page."""
+
+    place: int
+    event: Event
+    size: int
+
+
+def survey(outbox: Outbox) -> tuple[list[Backlog], Report]:
+    """What waits, partition by partition and in all. Raises StoreUnavailable."""
+    backlogs = outbox.survey()
+    report = Report(
+        waiting=sum(each.waiting for each in backlogs),
+        oldest=max((_age(each.first) for each in backlogs if each.first), default=0),
+        dead=sum(each.dead for each in backlogs),
+    )
+    return backlogs, report
+
+
+def drain(
+    outbox: Outbox,
+    stream: EventStream,
+    backlogs: Sequence[Backlog],
+    report: Report,
+    more_time: Callable[[], bool] = lambda: True,
+) -> None:
+    """Publish what waits, until all was tried once or `more_time` says no. Raises StoreUnavailable."""
+    waiting = [each for each in backlogs if each.waiting]
+    # SystemRandom, since SnapStart clones the state of random
+    first = random.SystemRandom().randrange(len(waiting)) if waiting else 0
+    todo = {each.partition: ("0-0", each.waiting) for each in waiting[first:] + waiting[:first]}
+    with ThreadPoolExecutor(THREADS) as threads:
+        run = _Run(outbox, stream, report, more_time, threads)
+        while todo and run.goes_on():
+            for partition, (after, count) in list(todo.items()):
+                if not run.goes_on():
+                    break
+                # No more than there were: what is added again behind the others is for the next run.
+                page = outbox.read(partition, after, min(PAGE, count), MIN_AGE)
+                report.oldest = max([report.oldest, *map(_age, page.entries)])
+                run.publish(partition, page.entries)
+                count -= len(page.entries)
+                if page.after is None or count <= 0:
+                    del todo[partition]
+                else:
+                    todo[partition] = (page.after, count)
+
+
+class _Run:
+    """One run of the relay."""
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        stream: EventStream,
+        report: Report,
+        more_time: Callable[[], bool],
+        threads: ThreadPoolExecutor,
+    ) -> None:
+        self._outbox = outbox
+        self._stream = stream
+        self._report = report
+        self._more_time = more_time
+        self._threads = threads
+        self._failed = False
+
+    def goes_on(self) -> bool:
+        """Whether there is time, and EventBridge works."""
+        if self._failed:
+            return False
+        if self._more_time():
+            return True
+        self._report.ended = "the time is up"
+        return False
+
+    def publish(self, partition: int, page: Sequence[OutboxEntry]) -> None:
+        """Publish a page and settle it: delete what was accepted, and put aside what never will be."""
+        errors: list[dict[str, str | None]] = [{} for _ in page]  # of each entry, by the ids of its events
+        sent: list[_Sent] = []
+        broken: dict[int, str] = {}
+        for place, entry in enumerate(page):
+            try:
+                sent += [_Sent(place, event, len(event.model_dump_json())) for event in entry.envelopes()]
+            except BROKEN as failure:  # no event can be made of it, so EventBridge can never take it
+                broken[place] = f"MalformedDetail: {failure!r}"
+        try:
+            for batch, outcomes in self._threads.map(self._put, _batches(sent)):
+                for each, error in zip(batch, outcomes, strict=True):
+                    errors[each.place][each.event.id] = error
+        finally:  # what was accepted before a failure must not be published again
+            self._settle(partition, page, errors, broken)
+
+    def _settle(
+        self,
+        partition: int,
+        page: Sequence[OutboxEntry],
+        errors: Sequence[dict[str, str | None]],
+        broken: dict[int, str],
+    ) -> None:
+        settlements = []
+        left: Counter[str] = Counter()
+        for place, (entry, outcomes) in enumerate(zip(page, errors, strict=True)):
+            if place in broken:
+                settlements.append(Settlement(entry.id, dead="*", error=broken[place]))
+                self._report.died += 1
+                continue
+            dead = {event_id: error for event_id, error in outcomes.items() if error in NEVER}
+            again = {event_id: error for event_id, error in outcomes.items() if error and error not in NEVER}
+            self._report.published += len(outcomes) - len(dead) - len(again)
+            self._report.died += len(dead)
+            self._report.left += len(again)
+            left.update(error for error in again.values() if error != NOT_TRIED)
+            if outcomes and len(again) < len(outcomes):
+                settlements.append(
+                    Settlement(
+                        entry.id,
+                        again=entry.only(again) if again else "",
+                        dead=entry.only(dead) if dead else "",
+                        error=", ".join(sorted(filter(None, set(dead.values())))),
+                    )
+                )
+        if settlements:
+            self._outbox.settle(partition, settlements)
+        if dead_ones := [each.entry_id for each in settlements if each.dead]:
+            logger.error("EventBridge can never take these events; they are dead letters now", entry_ids=dead_ones)
+        if left:
+            logger.error("Events are not accepted yet; they stay in the outbox", partition=partition, errors=left)
+
+    def _put(self, batch: Sequence[_Sent]) -> tuple[Sequence[_Sent], list[str | None]]:
+        return batch, self._errors(batch) if self.goes_on() else [NOT_TRIED] * len(batch)
+
+    def _errors(self, batch: Sequence[_Sent]) -> list[str | None]:
+        """Publish a batch; for each event None or its error. One that is refused whole is split until one is left."""
+        try:
+            errors = self._stream.publish([each.event for each in batch])
+        except ClientError as failure:
+            refusal = failure.response["Error"]["Code"]
+            if refusal not in REFUSED_WHOLE:
+                return self._fail(refusal, batch)
+        except (ParamValidationError, ValueError, OverflowError) as failure:  # boto3 refuses an event by itself
+            refusal = repr(failure)
+        except Exception as failure:  # boto3 can raise anything
+            return self._fail(repr(failure), batch)
+        else:
+            if THROTTLED.intersection(filter(None, errors)):
+                self._fail("it throttles")
+            return errors
+        if len(batch) == 1:
+            return ["TooLarge" if batch[0].size + ENVELOPE_BYTES > BATCH_BYTES else refusal]
+        half = len(batch) // 2
+        return self._errors(batch[:half]) + self._errors(batch[half:])
+
+    def _fail(self, error: str, batch: Sequence[_Sent] = ()) -> list[str | None]:
+        """EventBridge failed as a whole, or throttles: this run ends."""
+        if not self._failed:
+            self._failed = True
+            self._report.ended = f"EventBridge failed: {error}"
+            logger.error("The relay ends early; what it did not publish stays in the outbox", error=error)
+        return [error] * len(batch)
+
+
+def _age(entry: OutboxEntry) -> int:
+    """Milliseconds since its write. What is added again keeps its moment, so the oldest need not be the first."""
+    return max(0, int(time.time() * 1000) - entry.moment // 1000)
+
+
+def _batches(events: Iterable[_Sent]) -> Iterator[list[_Sent]]:
+    """Events in order, as many at once as EventBridge takes."""
+    batch: list[_Sent] = []
+    size = 0
+    for each in events:
+        added = each.size + ENVELOPE_BYTES
+        if batch and (len(batch) == BATCH or size + added > BATCH_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(each)
+        size += added
+    if batch:
+        yield batch

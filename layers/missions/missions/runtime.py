@@ -1,0 +1,96 @@
+"""What one sandbox holds: settings, store, outbox, emitter. One object, made here; a test replaces it whole."""
+
+import os
+from collections.abc import Sequence
+from functools import cached_property, partial
+from typing import TYPE_CHECKING
+
+from missions.domain.events import OutboxEntry
+from missions.log import logger
+from missions.publishing.emitter import Emitter, EventStream
+from missions.settings import Settings
+from missions.storage.connection import Connection, connect
+from missions.storage.outbox import Outbox
+from missions.storage.store import Store
+
+if TYPE_CHECKING:
+    from missions.publishing.after_response import Extension
+
+
+class Runtime:
+    """Each part is made at its first use: nothing is read or connected at import, so a snapshot holds no connection.
+
+    `settings` are those of the environment by default.
+    """
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self._given = settings
+        self._extension: Extension | None = None
+
+    @cached_property
+    def settings(self) -> Settings:
+        """Raises pydantic's ValidationError."""
+        return self._given or Settings.from_environment()
+
+    @cached_property
+    def connection(self) -> Connection:
+        """Raises StoreUnavailable; the next request tries again."""
+        return connect(self.settings)
+
+    @cached_property
+    def store(self) -> Store:
+        return Store(self.connection, self.settings.idempotency_key_life)
+
+    @cached_property
+    def outbox(self) -> Outbox:
+        return Outbox(self.connection)
+
+    @cached_property
+    def emitter(self) -> Emitter:
+        bus, region = self.settings.event_bus_name, self.settings.aws_region
+        if not bus:
+            logger.warning("EVENT_BUS_NAME is not set: no events are kept or published")
+            return Emitter(None)
+
+        def event_bridge() -> EventStream:
+            from missions.publishing.eventbridge import EventBridge  # boto3 costs 200 ms, after the first response
+
+            return EventBridge(bus, region)
+
+        return Emitter(event_bridge)
+
+    def publish_after_responses(self) -> None:
+        """Register an extension; call it while Lambda initialises the sandbox. Outside Lambda it does nothing."""
+        address = os.environ.get("AWS_LAMBDA_RUNTIME_API")  # the runtime's own, there before any request
+        if not address:
+            return
+        from missions.publishing.after_response import Extension  # its HTTP client costs 10 ms
+
+        try:
+            self._extension = Extension(address)
+        except Exception:
+            logger.exception("No extension: events are published before the response")
+
+    def publish(self, entries: Sequence[OutboxEntry]) -> None:
+        """Publish outbox entries once the response was sent, or at once where there is no extension."""
+        if not entries:
+            return
+        task = partial(self.emitter.publish, self.outbox, entries)
+        if self._extension:
+            self._extension.add(task)
+        else:
+            task()
+
+    def handler_ended(self, request_id: str) -> None:
+        """The handler of this invocation returns, or raises."""
+        if self._extension:
+            self._extension.handler_ended(request_id)
+
+
+current = Runtime()
+
+
+def replace(runtime: Runtime) -> None:
+    """Let this be what the sandbox holds."""
+    global current
+    current = runtime

@@ -1,0 +1,94 @@
+"""The connection to Redis, a single server or a cluster. It answers or fails within three seconds."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import redis
+from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError, RedisClusterException, RedisError
+from redis.retry import Retry
+
+from missions.domain.errors import StoreUnavailable
+from missions.log import logger
+from missions.settings import Settings
+from missions.storage import scripts
+
+TIMEOUT = 1.0  # seconds, to connect and for each answer; with one retry a stalled server is told within three
+# RedisClusterException is not a RedisError, and the discovery of a cluster lets OSError through
+FAILURES = (RedisError, RedisClusterException, OSError)
+
+
+class Connection:
+    """Runs commands and scripts. Every method raises StoreUnavailable when Redis does not answer, or with an error."""
+
+    def __init__(
+        self, client: redis.Redis | redis.RedisCluster, load: Callable[[str], scripts.Script] = scripts.load
+    ) -> None:
+        self.client = client
+        self._load = load
+
+    def command(self, *args: str | int) -> Any:
+        """Run one command."""
+        try:
+            return self.client.execute_command(*args)  # type: ignore[no-untyped-call]
+        except FAILURES as error:
+            raise StoreUnavailable from error
+
+    def commands(self, each: Iterable[Sequence[str | int]]) -> list[Any]:
+        """Run many commands together, which may be of many partitions. Not atomic."""
+        try:
+            with self.client.pipeline(transaction=False) as pipeline:
+                for args in each:
+                    pipeline.execute_command(*args)
+                return list(pipeline.execute())
+        except FAILURES as error:
+            raise StoreUnavailable from error
+
+    def script(self, name: str, keys: Sequence[str], *args: str | int) -> Any:
+        """Run a script: EVALSHA, and EVAL where the server does not know it (register_script asks every primary)."""
+        script = self._load(name)
+        try:
+            try:
+                return self.client.evalsha(script.sha, len(keys), *keys, *args)
+            except NoScriptError:
+                return self.client.eval(script.text, len(keys), *keys, *args)
+        except FAILURES as error:
+            raise StoreUnavailable from error
+
+
+def connect(settings: Settings) -> Connection:
+    """A connection to the store that the settings name. Raises StoreUnavailable; the next call may succeed."""
+    options: dict[str, Any] = {
+        "decode_responses": True,
+        "socket_connect_timeout": TIMEOUT,
+        "socket_timeout": TIMEOUT,
+        "retry": Retry(NoBackoff(), 1),  # redis-py's defaults outlive a Lambda's caller
+    }
+    url = settings.redis_url
+    client = redis.RedisCluster if settings.redis_cluster else redis.Redis
+    try:
+        if settings.redis_iam_user:
+            from missions.storage.credentials import IamCredentials  # botocore costs 200 ms, and few stores need it
+
+            options["credential_provider"] = IamCredentials(
+                settings.redis_iam_user,
+                settings.redis_iam_cache,
+                settings.aws_region,
+                serverless=settings.redis_iam_serverless,
+            )
+        elif settings.redis_secret_arn:
+            from missions.storage.credentials import SecretCredentials
+
+            options["credential_provider"] = secret = SecretCredentials(settings.redis_secret_arn, settings.aws_region)
+            url = secret.url
+        made = client.from_url(url, **options)
+        if isinstance(made, redis.Redis):  # which refuses an option that it does not know only here
+            made.connection_pool.make_connection()
+        return Connection(made)
+    # A secret is read and a cluster is asked for its nodes here.
+    except FAILURES as error:
+        raise StoreUnavailable from error
+    except (ValueError, TypeError):
+        pass  # never the error: it may quote the password, and so may one that it comes from
+    logger.error("REDIS_URL, or the secret in its place, must be a URL like rediss://user:password@host:6379")
+    raise StoreUnavailable

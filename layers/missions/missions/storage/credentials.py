@@ -1,0 +1,116 @@
+"""How the store knows us: an IAM token for ElastiCache, or the URL in a secret. Imported only where one is configured.
+
+redis-py asks for credentials whenever it connects, so a connection that ElastiCache cuts (it does so 12 hours after an
+IAM authentication) comes back with a new token, and one made after a rotation with the new password.
+"""
+
+import threading
+import time
+from typing import Any, NamedTuple
+from urllib.parse import unquote, urlsplit
+
+import redis
+from botocore.auth import SigV4QueryAuth
+from botocore.awsrequest import AWSRequest
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+from botocore.session import Session
+
+TOKEN_LIFE = 900  # seconds, the longest that ElastiCache accepts
+TOKEN_KEPT = 600  # seconds; what is left of its life is for clocks that differ and for the way
+SECRET_KEPT = 60  # seconds that an old password goes on being tried after a rotation
+
+
+class IamCredentials(redis.CredentialProvider):
+    """Signs in to ElastiCache with the role of the function.
+
+    `user` is both id and name of the ElastiCache user; `cache` is the name of the serverless cache or the id of the
+    replication group, in lower case.
+    """
+
+    def __init__(self, user: str, cache: str, region: str | None, *, serverless: bool) -> None:
+        self._user, self._cache, self._serverless = user, cache, serverless
+        self._session = Session()
+        self._region = region or str(self._session.get_config_variable("region"))
+        self._lock = threading.Lock()
+        self._token, self._until = "", 0.0
+
+    def get_credentials(self) -> tuple[str, str]:
+        """User and token, one that is still good for five minutes. Raises redis.ConnectionError."""
+        with self._lock:
+            if time.time() >= self._until:  # wall clock: a snapshot may be restored days after it was taken
+                self._token = self._sign()
+                self._until = time.time() + TOKEN_KEPT
+            return self._user, self._token
+
+    def _sign(self) -> str:
+        credentials = self._session.get_credentials()
+        if credentials is None:
+            raise redis.ConnectionError("There are no AWS credentials to sign in to ElastiCache with")
+        parameters = {"Action": "connect", "User": self._user}
+        if self._serverless:
+            parameters["ResourceType"] = "ServerlessCache"
+        request = AWSRequest("GET", f"https://{self._cache}/", params=parameters)
+        try:
+            SigV4QueryAuth(credentials, "elasticache", self._region, expires=TOKEN_LIFE).add_auth(request)
+        except BotoCoreError as error:
+            raise redis.ConnectionError("The AWS credentials cannot sign in to ElastiCache") from error
+        return str(request.url).removeprefix("https://")
+
+
+class _Url(NamedTuple):
+    place: str  # without user and password, which redis-py does not take beside a provider
+    user: str
+    password: str
+
+
+class SecretCredentials(redis.CredentialProvider):
+    """The URL in a secret, such as rediss://user:password@redis.example.com:6379, read again when it may be old."""
+
+    def __init__(self, arn: str, region: str | None) -> None:
+        from aws_lambda_powertools.utilities.parameters import SecretsProvider  # boto3, which IAM does without
+
+        self._arn = arn
+        config = Config(connect_timeout=1, read_timeout=1, retries={"total_max_attempts": 2}, region_name=region)
+        try:
+            self._provider = SecretsProvider(boto_config=config)
+        except BotoCoreError as error:  # there is no region
+            raise _unreadable(error) from None
+
+    @property
+    def url(self) -> str:
+        """Where the store is, without user and password. Raises redis.ConnectionError."""
+        return self._read().place
+
+    def get_credentials(self) -> tuple[str] | tuple[str, str]:
+        """User and password. Raises redis.ConnectionError."""
+        url = self._read()
+        return (url.user, url.password) if url.user else (url.password,)
+
+    def _read(self) -> _Url:
+        from aws_lambda_powertools.utilities.parameters import GetParameterError
+
+        try:
+            text = self._provider.get(self._arn, max_age=SECRET_KEPT)
+        except GetParameterError as error:
+            raise _unreadable(error.__context__) from None
+        return _parse(text)
+
+
+def _unreadable(error: BaseException | None) -> redis.ConnectionError:
+    # the name of the error and not its text, which may quote an answer that has the secret in it
+    name = error.response["Error"]["Code"] if isinstance(error, ClientError) else type(error).__name__
+    return redis.ConnectionError(f"The secret of the store cannot be read: {name}")
+
+
+def _parse(text: Any) -> _Url:
+    try:
+        parts = urlsplit(text.strip())
+        whole = parts.scheme == "rediss" and parts.hostname and parts.password and parts.port != 0
+    except (ValueError, AttributeError):  # a port out of range, say; or no text at all
+        whole = False
+    if not whole:
+        # never the text itself, nor an error that quotes it: it may be logged
+        raise redis.ConnectionError("The secret of the store must be a URL like rediss://user:password@host:6379")
+    place = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    return _Url(place, unquote(parts.username or ""), unquote(parts.password or ""))

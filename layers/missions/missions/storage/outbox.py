@@ -1,0 +1,125 @@
+"""The outboxes: one stream for each partition, of the events that are not published yet, and one of dead letters."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from missions.domain.events import OutboxEntry
+from missions.storage import keys, records
+from missions.storage.connection import Connection
+
+PAGE_BYTES = 2_000_000  # after which a page ends
+SETTLED_AT_ONCE = 900  # entries; ElastiCache Serverless refuses more than 3,999 arguments
+REVIVED_AT_ONCE = 1000  # dead letters of a partition
+
+
+class Backlog(NamedTuple):
+    """How many entries and dead letters a partition has, and its first entry."""
+
+    partition: int
+    waiting: int
+    dead: int
+    first: OutboxEntry | None
+
+
+class Page(NamedTuple):
+    """Entries, and the id to go on after; None when all was read."""
+
+    entries: list[OutboxEntry]
+    after: str | None
+
+
+class DeadLetter(NamedTuple):
+    """An entry that EventBridge can never take, and why."""
+
+    entry: OutboxEntry
+    error: str
+
+
+class Settlement(NamedTuple):
+    """What became of an entry: the drafts to try again, and those that are dead ('*' for all), with their error."""
+
+    entry_id: str
+    again: str = ""
+    dead: str = ""
+    error: str = ""
+
+
+class Outbox:
+    """The outboxes of all partitions. Every method raises StoreUnavailable when Redis does not answer."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def survey(self) -> list[Backlog]:
+        """The partitions that have undelivered events or dead letters, in two pipelines."""
+        every = range(keys.PARTITIONS)
+        lengths = self._connection.commands(
+            ("XLEN", stream(partition)) for partition in every for stream in (keys.outbox, keys.dead)
+        )
+        counts = [each for each in zip(every, lengths[::2], lengths[1::2], strict=True) if any(each[1:])]
+        firsts = self._connection.commands(
+            ("XRANGE", keys.outbox(partition), "-", "+", "COUNT", 1) for partition, _, _ in counts
+        )
+        return [
+            Backlog(*count, _entry(*first[0]) if first else None) for count, first in zip(counts, firsts, strict=True)
+        ]
+
+    def read(self, partition: int, after: str, limit: int, min_age: int) -> Page:
+        """Up to `limit` entries after this id that are at least `min_age` milliseconds old, in order."""
+        follow, *found = self._connection.script(
+            "read_outbox", [keys.outbox(partition)], after, limit, PAGE_BYTES, min_age
+        )
+        return Page([_entry(entry_id, _pairs(fields)) for entry_id, fields in found], follow)
+
+    def settle(self, partition: int, settlements: Sequence[Settlement]) -> int:
+        """Say what became of entries; tells how many were settled now, and not by somebody else before."""
+        settled = 0
+        for first in range(0, len(settlements), SETTLED_AT_ONCE):
+            part = settlements[first : first + SETTLED_AT_ONCE]
+            settled += self._connection.script(
+                "settle", [keys.outbox(partition), keys.dead(partition)], *(text for each in part for text in each)
+            )
+        return settled
+
+    def listed(self, partition: int, limit: int) -> tuple[list[OutboxEntry], list[DeadLetter]]:
+        """The first entries and the first dead letters of a partition, up to `limit` of each."""
+        waiting, dead = self._connection.commands(
+            ("XRANGE", stream(partition), "-", "+", "COUNT", limit) for stream in (keys.outbox, keys.dead)
+        )
+        return [_entry(*each) for each in waiting], [DeadLetter(_entry(*each), each[1]["error"]) for each in dead]
+
+    def revive(self, partition: int, namespace: str = "", entry_ids: Sequence[str] = ()) -> int:
+        """Put dead letters back into the outbox: those named, or the first 1,000; tells how many."""
+        return int(
+            self._connection.script(
+                "revive", [keys.outbox(partition), keys.dead(partition)], namespace, REVIVED_AT_ONCE, *entry_ids
+            )
+        )
+
+    def namespaces(self) -> Iterator[str]:
+        """The namespaces that have missions, in order."""
+        sets = self._connection.commands(("SMEMBERS", keys.namespaces(each)) for each in range(keys.PARTITIONS))
+        yield from sorted(name for names in sets for name in names)
+
+
+def _pairs(flat: Sequence[str]) -> Mapping[str, str]:
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def _entry(entry_id: str, fields: Mapping[str, str]) -> OutboxEntry:
+    """An entry from the fields that write.lua gave it. What is broken in it makes its events dead, and nothing else."""
+    try:
+        facts = records.facts(fields["facts"])
+        return OutboxEntry(
+            id=entry_id,
+            namespace=facts["namespace"],
+            mission_id=facts["mission"],
+            moment=int(facts["moment"]),
+            sequence=int(facts["sequence"]),
+            old_status=facts.get("old_status", ""),
+            drafts=fields["drafts"],
+        )
+    except (ValueError, KeyError):
+        written = int(entry_id.partition("-")[0])  # milliseconds
+        return OutboxEntry(entry_id, "", "", written * 1000, 0, "", json.dumps(fields))

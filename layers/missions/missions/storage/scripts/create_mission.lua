@@ -1,0 +1,37 @@
+#!lua
+-- Creates a mission: record, log, index, statistics, outbox and token together, or nothing.
+-- KEYS: 1 to 4 see write.lua, 5 statistics, 6 index of PENDING, 7 namespaces of the partition
+-- ARGV: 1 to 5 see write.lua, 6 what the caller sent, 7 first log entry, 8 drafts of two events, or '' for none
+-- Replies {'created' or 'exists', replayed, id, facts and reason, outbox entry id or ''}; {'conflict'}; {'reused'}.
+-- @include write
+
+local answer, replayed, reused = recorded()
+if reused then return {'reused'} end
+if answer then
+  local outcome, id, state = answer:match('^(%S+) (%S+) (.*)$')
+  return {outcome, replayed, id, state, ''}
+end
+
+redis.call('LLEN', KEYS[2])
+redis.call('XLEN', KEYS[3])
+redis.call('ZCARD', KEYS[6])
+local pending = redis.call('HGET', KEYS[5], 'PENDING')
+if not pending then redis.call('SCARD', KEYS[7]) end
+
+local now = clock()
+local state = 'status=PENDING version=1 created=' .. now .. ' updated=' .. now .. ' active=' .. now
+  .. ' sequence=2 logged=1\n'
+local mission = redis.call('SET', KEYS[1], state .. '\n' .. ARGV[6], 'NX', 'GET')
+if mission then
+  local state, content = mission:match('^([^\n]*\n[^\n]*)\n(.*)$')
+  if content ~= ARGV[6] then return {'conflict'} end
+  record('exists ' .. ARGV[5] .. ' ' .. state)
+  return {'exists', 0, ARGV[5], state, ''}
+end
+redis.call('RPUSH', KEYS[2], 'moment=' .. now .. ' ' .. ARGV[7])
+redis.call('ZADD', KEYS[6], 0, now .. ARGV[5])
+redis.call('HSET', KEYS[5], 'PENDING', (pending or 0) + 1, 'last_updated', now)
+if not pending then redis.call('SADD', KEYS[7], ARGV[4]) end
+local entry = ARGV[8] == '' and '' or publish(ARGV[8], now, 1)
+record('created ' .. ARGV[5] .. ' ' .. state)
+return {'created', 0, ARGV[5], state, entry}

@@ -1,0 +1,28 @@
+#!lua flags=allow-oom
+-- Says what became of outbox entries. Each is deleted; what was not accepted yet is added again behind the others, with
+-- its first moment and ids; what never can be goes to the dead letters. An entry that somebody else settled is left.
+-- KEYS: 1 outbox, 2 dead letters
+-- ARGV: for each entry: its id, the drafts to try again or '', the drafts that are dead or '', their error; '*' stands
+--       for all drafts that the entry has
+-- Replies how many entries this call settled.
+
+redis.call('XLEN', KEYS[2])
+local settled = 0
+for i = 1, #ARGV, 4 do
+  local id, again, dead, failure = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
+  local entry = (again ~= '' or dead ~= '') and redis.call('XRANGE', KEYS[1], id, id)[1]
+  if redis.call('XDEL', KEYS[1], id) == 1 then
+    settled = settled + 1
+    local function add(stream, drafts, ...)
+      local fields = entry[2]
+      for j = 1, #fields, 2 do
+        if fields[j] == 'drafts' and drafts ~= '*' then fields[j + 1] = drafts end
+      end
+      for _, more in ipairs({...}) do fields[#fields + 1] = more end
+      redis.call('XADD', stream, '*', unpack(fields))
+    end
+    if again ~= '' then add(KEYS[1], again) end
+    if dead ~= '' then add(KEYS[2], dead, 'error', failure) end
+  end
+end
+return settled
