@@ -35,7 +35,7 @@ class Listener:
 
 def measure(report: Report, *, quick: bool) -> None:
     logger.setLevel(logging.WARNING)
-    with world.server() as client, redis.Redis(port=world.port_of(client), decode_responses=True) as bare:
+    with world.server() as client, redis.Redis(port=world.port_of(client), decode_responses=True, single_connection_client=True) as bare:
         load(client, world.new_ids(STORED))
         ways = {"service": world.service(client), "floor": world.Way(client, floor.handlers(bare))}
         for operation in world.OPERATIONS:

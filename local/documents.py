@@ -15,6 +15,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from local import event_documents
 from local.event_documents import VERSION
+from local.gateway import Route, routes
 
 OPERATIONS = (
     "create_mission",
@@ -29,7 +30,6 @@ OPERATIONS = (
 OPENAPI = Path("functions/get_openapi/openapi.json")
 REF = "#/components/schemas/"
 
-DONE = {"description": "Done"}
 ERRORS = {
     400: "The body is not JSON",
     403: "The caller's token names no namespace",
@@ -84,10 +84,10 @@ def openapi() -> dict[str, Any]:
     schemas: dict[str, Any] = {}
     schema(Problem, "serialization", schemas)
     paths: dict[str, Any] = {}
+    documented = {route.function: route for route in routes()}
     for name in OPERATIONS:
-        module = importlib.import_module(f"functions.{name}.app")
-        (route,) = module.app._static_routes + module.app._dynamic_routes
-        paths.setdefault(route.openapi_path, {})[route.method.lower()] = operation(module, name, route, schemas)
+        module, route = importlib.import_module(f"functions.{name}.app"), documented[name]
+        paths.setdefault(route.path, {})[route.method.lower()] = operation(module, name, route, schemas)
     return {
         "openapi": "3.1.0",
         "info": {"title": "Missions", "version": VERSION, "description": "Tracks missions through their life."},
@@ -110,10 +110,10 @@ def named_without_nul(node: Any) -> Any:
     return node
 
 
-def operation(module: ModuleType, name: str, route: Any, schemas: dict[str, Any]) -> dict[str, Any]:
+def operation(module: ModuleType, name: str, route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
     """One operation, from its handler: what it reads, what it answers, and each error that it may give."""
     reads = reads_of(module)
-    in_path = "{mission_id}" in route.openapi_path
+    in_path = "{mission_id}" in route.path
     parameters: list[dict[str, Any]] = []
     if in_path:
         own = TypeAdapter(MissionId).json_schema()
@@ -126,7 +126,8 @@ def operation(module: ModuleType, name: str, route: Any, schemas: dict[str, Any]
     sends = "body" in reads or "body_of" in reads
     headers = {"write": KEY, "if_match": IF_MATCH, "respond_unless_known": IF_NONE_MATCH}
     parameters += [{"in": "header", "required": False, **header} for call, header in headers.items() if call in reads]
-    made: dict[str, Any] = {"summary": inspect.getdoc(route.func), "operationId": name}
+    function = getattr(module, name)
+    made: dict[str, Any] = {"summary": inspect.getdoc(function), "operationId": name}
     if parameters:
         made["parameters"] = parameters
     if sends:
@@ -134,9 +135,9 @@ def operation(module: ModuleType, name: str, route: Any, schemas: dict[str, Any]
         content = {"schema": body, "example": example(body, schemas)}
         made["requestBody"] = {"required": True, "content": {"application/json": content}}
 
-    (answer,) = get_args(get_type_hints(route.func)["return"])
+    (answer,) = get_args(get_type_hints(function)["return"])
     success = schema(answer, "serialization", schemas)
-    own_answers = {status: each["description"] for status, each in (route.responses or {200: DONE}).items()}
+    own_answers: dict[int, str] = getattr(module, "ANSWERS", {200: "Done"})
     errors = {503, *(status for status in own_answers if status >= 400)}
     errors |= {400, 413, 415, 422} if sends else {422} if parameters else set()
     errors |= {404} if in_path else set()

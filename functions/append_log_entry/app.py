@@ -4,14 +4,13 @@ from missions import api, service
 from missions.domain.models import LogAppend, LogBatch, LogEntry, LoggedBatch
 from pydantic import TypeAdapter
 
-app = api.app(LogEntry, LoggedBatch)
+ANSWERS = {201: "Appended"}
 LOG_APPEND = TypeAdapter(LogAppend)
 
 
-@app.post("/api/missions/<mission_id>/log", responses={201: {"description": "Appended"}})
-def append_log_entry(mission_id: str) -> api.Response[LogEntry | LoggedBatch]:
+def append_log_entry(request: api.Request) -> api.Response[LogEntry | LoggedBatch]:
     """Append an entry, or up to 100 together, to the log of a mission."""
-    mission_id, entry, write = api.mission_id(app), api.body_of(app, LOG_APPEND), api.write(app)
+    mission_id, entry, write = api.mission_id(request), api.body_of(request, LOG_APPEND), api.write(request)
     if isinstance(entry, LogBatch):
         batch = service.append_log_entries(mission_id, entry.entries, write)
         return api.respond(201, LoggedBatch(entries=batch.value), batch)
@@ -19,4 +18,4 @@ def append_log_entry(mission_id: str) -> api.Response[LogEntry | LoggedBatch]:
     return api.respond(201, appended.value, appended)
 
 
-handler = api.handler(app, publishes=True)
+handler = api.handler(append_log_entry, LogEntry, LoggedBatch, publishes=True)

@@ -3,19 +3,13 @@
 from missions import api, service
 from missions.domain.models import Mission, MissionCreate
 
-app = api.app(MissionCreate, Mission)
-ANSWERS = {
-    201: {"description": "Created"},
-    200: {"description": "The id exists, with the same content"},
-    409: {"description": "The id exists, with other content"},
-}
+ANSWERS = {201: "Created", 200: "The id exists, with the same content", 409: "The id exists, with other content"}
 
 
-@app.post("/api/missions", responses=ANSWERS)
-def create_mission() -> api.Response[Mission]:
+def create_mission(request: api.Request) -> api.Response[Mission]:
     """Create a mission."""
-    created = service.create_mission(api.body(app, MissionCreate), api.write(app))
+    created = service.create_mission(api.body(request, MissionCreate), api.write(request))
     return api.respond(200 if created.outcome == "exists" else 201, created.value, created)
 
 
-handler = api.handler(app, publishes=True)
+handler = api.handler(create_mission, MissionCreate, Mission, publishes=True)

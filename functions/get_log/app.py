@@ -3,13 +3,11 @@
 from missions import api, service
 from missions.domain.models import LogEntry, LogPage, LogQuery
 
-app = api.app(LogQuery, LogEntry, LogPage)
 
-
-@app.get("/api/missions/<mission_id>/log")
-def get_log(mission_id: str) -> api.Response[LogPage]:
+def get_log(request: api.Request) -> api.Response[LogPage]:
     """Read the log of a mission."""
-    return api.respond(200, service.get_log(api.mission_id(app), api.namespace(app), api.query(app, LogQuery)))
+    page = service.get_log(api.mission_id(request), api.namespace(request), api.query(request, LogQuery))
+    return api.respond(200, page)
 
 
-handler = api.handler(app)
+handler = api.handler(get_log, LogQuery, LogEntry, LogPage)

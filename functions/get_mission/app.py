@@ -3,14 +3,13 @@
 from missions import api, service
 from missions.domain.models import Mission
 
-app = api.app(Mission)
-ANSWERS = {200: {"description": "The mission"}, 304: {"description": "The caller has this version"}}
+ANSWERS = {200: "The mission", 304: "The caller has this version"}
 
 
-@app.get("/api/missions/<mission_id>", responses=ANSWERS)
-def get_mission(mission_id: str) -> api.Response[Mission]:
+def get_mission(request: api.Request) -> api.Response[Mission]:
     """Read a mission."""
-    return api.respond_unless_known(app, service.get_mission(api.mission_id(app), api.namespace(app)))
+    mission = service.get_mission(api.mission_id(request), api.namespace(request))
+    return api.respond_unless_known(request, mission)
 
 
-handler = api.handler(app)
+handler = api.handler(get_mission, Mission)

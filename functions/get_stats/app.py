@@ -3,13 +3,10 @@
 from missions import api, service
 from missions.domain.models import Durations, Stats, StatsOverview
 
-app = api.app(Durations, Stats, StatsOverview)
 
-
-@app.get("/api/missions/stats/overview")
-def get_stats() -> api.Response[StatsOverview]:
+def get_stats(request: api.Request) -> api.Response[StatsOverview]:
     """Read the statistics of all missions."""
-    return api.respond(200, StatsOverview(stats=service.get_stats(api.namespace(app))))
+    return api.respond(200, StatsOverview(stats=service.get_stats(api.namespace(request))))
 
 
-handler = api.handler(app)
+handler = api.handler(get_stats, Durations, Stats, StatsOverview)

@@ -3,14 +3,11 @@
 from missions import api, service
 from missions.domain.models import Health
 
-app = api.app(Health)
 
-
-@app.get("/api/missions/health")
-def health() -> api.Response[Health]:
+def health(request: api.Request) -> api.Response[Health]:
     """Ask whether the store answers."""
     service.check_health()
     return api.respond(200, Health())
 
 
-handler = api.handler(app)
+handler = api.handler(health, Health)

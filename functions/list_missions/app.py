@@ -3,13 +3,10 @@
 from missions import api, service
 from missions.domain.models import Mission, MissionPage, MissionQuery
 
-app = api.app(MissionQuery, Mission, MissionPage)
 
-
-@app.get("/api/missions")
-def list_missions() -> api.Response[MissionPage]:
+def list_missions(request: api.Request) -> api.Response[MissionPage]:
     """List missions, by creation time and then id."""
-    return api.respond(200, service.list_missions(api.namespace(app), api.query(app, MissionQuery)))
+    return api.respond(200, service.list_missions(api.namespace(request), api.query(request, MissionQuery)))
 
 
-handler = api.handler(app)
+handler = api.handler(list_missions, MissionQuery, Mission, MissionPage)

@@ -3,21 +3,19 @@
 from missions import api, service
 from missions.domain.models import Mission, StatusUpdate
 
-app = api.app(StatusUpdate, Mission)
 ANSWERS = {
-    200: {"description": "The mission has the status"},
-    409: {"description": "The status table does not allow it"},
-    412: {"description": "If-Match does not name the mission's version"},
+    200: "The mission has the status",
+    409: "The status table does not allow it",
+    412: "If-Match does not name the mission's version",
 }
 
 
-@app.post("/api/missions/<mission_id>/status", responses=ANSWERS)
-def update_status(mission_id: str) -> api.Response[Mission]:
+def update_status(request: api.Request) -> api.Response[Mission]:
     """Change the status of a mission."""
-    update = api.body(app, StatusUpdate)
-    write = api.write(app, versions=api.if_match(app))
-    changed = service.update_status(api.mission_id(app), update.status, update.reason, write)
+    update = api.body(request, StatusUpdate)
+    write = api.write(request, versions=api.if_match(request))
+    changed = service.update_status(api.mission_id(request), update.status, update.reason, write)
     return api.respond(200, changed.value, changed)
 
 
-handler = api.handler(app, publishes=True)
+handler = api.handler(update_status, StatusUpdate, Mission, publishes=True)

@@ -21,7 +21,8 @@ AWS = {
 }
 HEAVY = {
     *AWS,
-    "aws_lambda_powertools.event_handler.openapi.params",
+    "aws_lambda_powertools.event_handler",
+    "aws_lambda_powertools.utilities.data_classes",
     "aws_lambda_powertools.utilities.parameters",
     "aws_xray_sdk",
     "http.client",

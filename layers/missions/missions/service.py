@@ -4,7 +4,6 @@ Every function raises a MissionsError when it refuses, and StoreUnavailable when
 """
 
 from collections.abc import Sequence
-from typing import Any
 from uuid import uuid4
 
 from missions import runtime
@@ -23,7 +22,7 @@ from missions.domain.models import (
     MissionStatus,
     Stats,
 )
-from missions.domain.writes import Result, Write
+from missions.domain.writes import NewEntry, Result, Write
 from missions.publishing.emitter import Emitter, EventStream
 
 DEFAULT = "default"  # the namespace of those who name none
@@ -43,7 +42,7 @@ def create_mission(payload: MissionCreate, write: Write | None = None) -> Result
     Events: mission.log_appended, then mission.created. Outcomes: created, exists. Raises MissionExists, KeyReused.
     """
     named = {"name": payload.name, "description": payload.description}
-    entry = _entry("Mission created", named)
+    entry = NewEntry(LogLevel.INFO, "Mission created", named)
     created = events.draft("mission.created", {**named, "status": MissionStatus.PENDING}, offset=1)
     result, made = runtime.current.store.create_mission(
         write or Write(), payload.id or str(uuid4()), payload, entry, _to_publish(_logged(entry), created)
@@ -61,7 +60,7 @@ def update_status(
     Raises MissionNotFound, TransitionRefused, StaleVersion, KeyReused.
     """
     why = {"reason": reason} if reason else {}
-    entry = _entry("Mission status changed", why)
+    entry = NewEntry(LogLevel.INFO, "Mission status changed", why)
     changed = events.draft("mission.status_changed", {"new_status": status}, offset=1, **why)
     result, made = runtime.current.store.change_status(
         write or Write(), mission_id, status, reason, entry, _to_publish(_logged(entry), changed)
@@ -121,8 +120,9 @@ def check_health(namespace: str = DEFAULT) -> None:
 
 
 def _append(
-    mission_id: str, entries: Sequence[MissionLogEntry], write: Write | None, *, batch: bool
+    mission_id: str, given: Sequence[MissionLogEntry], write: Write | None, *, batch: bool
 ) -> Result[list[LogEntry]]:
+    entries = [NewEntry(each.level, each.message, each.data) for each in given]
     drafts = _to_publish(*(_logged(entry, offset) for offset, entry in enumerate(entries)))
     result, made = runtime.current.store.append_log(write or Write(), mission_id, entries, drafts, batch=batch)
     runtime.current.publish(made)
@@ -132,11 +132,7 @@ def _append(
     return Result(logged, result.outcome, result.replayed)
 
 
-def _entry(message: str, data: dict[str, Any]) -> MissionLogEntry:
-    return MissionLogEntry.model_construct(level=LogLevel.INFO, message=message, data=data)  # ours: nothing to check
-
-
-def _logged(entry: MissionLogEntry, offset: int = 0) -> Draft:
+def _logged(entry: NewEntry, offset: int = 0) -> Draft:
     return events.draft("mission.log_appended", {"log_level": entry.level, "message": entry.message}, offset=offset)
 
 

@@ -1,14 +1,12 @@
 """What a handler reads from a request, and how it answers."""
 
-from aws_lambda_powertools.event_handler import Response
-
-from missions.api.app import app, handler
-from missions.api.requests import body, body_of, if_match, mission_id, namespace, query, write
-from missions.api.responses import respond, respond_unless_known
+from missions.api.handler import handler
+from missions.api.requests import Request, body, body_of, if_match, mission_id, namespace, query, write
+from missions.api.responses import Response, respond, respond_unless_known
 
 __all__ = [
+    "Request",
     "Response",
-    "app",
     "body",
     "body_of",
     "handler",

@@ -1,10 +1,10 @@
 """What a request holds: its body, path, query and headers, checked. Whatever is wrong is an InvalidRequest."""
 
+import base64
 import re
 from collections.abc import Sequence, Set
 from typing import Any, Literal, NoReturn, TypeVar
 
-from aws_lambda_powertools.event_handler import APIGatewayHttpResolver
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from missions import runtime
@@ -13,7 +13,7 @@ from missions.domain.errors import Forbidden, InvalidRequest
 from missions.domain.fields import MissionId
 from missions.domain.models import FieldError
 from missions.domain.writes import Write
-from missions.log import logger
+from missions.log import log_context
 from missions.service import DEFAULT
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -32,45 +32,58 @@ WORDS = {  # in place of pydantic's, which are about its models
 _MISSION_ID: TypeAdapter[str] = TypeAdapter(MissionId)
 
 
-def body(app: APIGatewayHttpResolver, kind: type[Model]) -> Model:
+class Request:
+    """A request as API Gateway gives it to Lambda (payload format 2.0). What is none raises KeyError or TypeError."""
+
+    def __init__(self, event: dict[str, Any], context: Any) -> None:
+        self.event = event
+        self.context = context
+        # API Gateway gives header names in lower case, sam local does not
+        self.headers = {name.lower(): str(value) for name, value in (event.get("headers") or {}).items()}
+        gateway = event["requestContext"]
+        self.id = str(gateway["requestId"])
+        self.route = str(gateway["routeKey"])
+        self.authorizer: dict[str, Any] = gateway.get("authorizer") or {}
+
+
+def body(request: Request, kind: type[Model]) -> Model:
     """The body as this model."""
-    value = _json(app)
+    value = _json(request)
     try:
         return kind.model_validate(value)
     except ValidationError as error:
         _invalid(error, "body")
 
 
-def body_of(app: APIGatewayHttpResolver, kind: TypeAdapter[Any]) -> Any:
+def body_of(request: Request, kind: TypeAdapter[Any]) -> Any:
     """The body as one of several models, told apart by a discriminator."""
-    value = _json(app)
+    value = _json(request)
     try:
         return kind.validate_python(value)
     except ValidationError as error:
         _invalid(error, "body", skip=1)  # the tag of the model
 
 
-def query(app: APIGatewayHttpResolver, kind: type[Model]) -> Model:
+def query(request: Request, kind: type[Model]) -> Model:
     """The query string as this model."""
     try:
-        return kind.model_validate(app.current_event.query_string_parameters or {})
+        return kind.model_validate(request.event.get("queryStringParameters") or {})
     except ValidationError as error:
         _invalid(error, "query")
 
 
-def mission_id(app: APIGatewayHttpResolver) -> str:
+def mission_id(request: Request) -> str:
     """The mission's id in the path."""
-    # The resolver matches the undecoded path; API Gateway decodes pathParameters.
-    value = (app.current_event.path_parameters or {}).get("mission_id", "")
+    value = (request.event.get("pathParameters") or {}).get("mission_id", "")
     try:
         checked = _MISSION_ID.validate_python(value)
     except ValidationError as error:
         _invalid(error, "path", parent="/mission_id")
-    logger.append_keys(mission_id=checked)
+    log_context.append_keys(mission_id=checked)
     return checked
 
 
-def namespace(app: APIGatewayHttpResolver) -> str:
+def namespace(request: Request) -> str:
     """The caller's namespace: what the configured claim of its token says; `default` where none is configured.
 
     Raises Forbidden.
@@ -78,43 +91,43 @@ def namespace(app: APIGatewayHttpResolver) -> str:
     claim = runtime.current.settings.namespace_claim
     value: Any = DEFAULT
     if claim:
-        authorizer = app.current_event.raw_event.get("requestContext", {}).get("authorizer") or {}
-        value = ((authorizer.get("jwt") or {}).get("claims") or {}).get(claim)
+        value = ((request.authorizer.get("jwt") or {}).get("claims") or {}).get(claim)
         if not isinstance(value, str) or not NAMESPACE.fullmatch(value):
             raise Forbidden(
                 f"The claim '{claim}' of the token must name a namespace: 1 to 128 characters of A-Z a-z 0-9 . _ ~ -"
             )
-    logger.append_keys(namespace=value)
+    log_context.append_keys(namespace=value)
     return str(value)
 
 
-def if_match(app: APIGatewayHttpResolver) -> Set[int] | None:
+def if_match(request: Request) -> Set[int] | None:
     """The versions that If-Match names; None for any."""
-    return entity_tags.matching_versions(app.current_event.headers.get("if-match"))
+    return entity_tags.matching_versions(request.headers.get("if-match"))
 
 
-def write(app: APIGatewayHttpResolver, versions: Set[int] | None = None) -> Write:
+def write(request: Request, versions: Set[int] | None = None) -> Write:
     """Who writes, and the caller's Idempotency-Key; `versions` are those that a change of status may start from."""
-    key = app.current_event.headers.get("idempotency-key")
+    key = request.headers.get("idempotency-key")
     if key is not None and not (0 < len(key) <= 255 and key.isascii() and key.isprintable()):
         raise InvalidRequest(422, "invalid_idempotency_key", "Idempotency-Key takes 1 to 255 printable characters.")
     # API Gateway may invoke twice for one request, but sam local gives all requests one id.
     local = runtime.current.settings.aws_sam_local
     return Write(
-        namespace=namespace(app),
-        attempt=app.lambda_context.aws_request_id if local else app.current_event.request_context.request_id,
+        namespace=namespace(request),
+        attempt=request.context.aws_request_id if local else request.id,
         key=key,
         versions=versions,
     )
 
 
-def _json(app: APIGatewayHttpResolver) -> Any:
-    event = app.current_event
-    kind = event.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+def _json(request: Request) -> Any:
+    kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     if kind != "application/json" and not kind.endswith("+json"):
         raise InvalidRequest(415, "unsupported_media_type", f"The body is {kind}; send application/json.")
     try:
-        text = event.decoded_body or ""
+        text = request.event.get("body") or ""
+        if request.event.get("isBase64Encoded"):
+            text = base64.b64decode(text).decode()
     except ValueError:
         raise InvalidRequest(400, "malformed_body", "The body is not UTF-8 text; send JSON in UTF-8.") from None
     if len(text) > MAX_BODY or len(text.encode(errors="surrogatepass")) > MAX_BODY:

@@ -6,8 +6,7 @@ moment, the sequence, the old status). `OutboxEntry.envelopes` completes them, f
 
 import json
 from collections.abc import Container
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict
@@ -86,8 +85,7 @@ def draft(event_type: EventType, payload: dict[str, Any], *, offset: int = 0, **
     return {"id": str(uuid4()), "type": event_type, "offset": offset, "payload": payload, "meta": meta}
 
 
-@dataclass(frozen=True)
-class OutboxEntry:
+class OutboxEntry(NamedTuple):
     """Events of one write, as the outbox keeps them.
 
     `id` is the stream's; `moment` is in Unix microseconds; `sequence` is that of the write's first event; `old_status`

@@ -10,6 +10,7 @@ RESERVED_IDS = frozenset({".", "..", "health", "stats", "openapi.json"})  # a GE
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 MAX_DEPTH = 64
 INT64 = range(-(2**63), 2**63)
+DOUBTFUL = re.compile(r"[0-9]{19}|u0000")  # an integer beyond 64 bits, the character U+0000
 ID = r"[A-Za-z0-9._~-]{1,128}"
 NO_NUL = r"^[^\x00]*$"
 ONE_LINE = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
@@ -59,6 +60,23 @@ def _json_object(limit: int) -> AfterValidator:
     """Accept only JSON that EventBridge, too, takes: finite numbers, 64-bit integers, bounded depth and size."""
 
     def check(data: dict[str, Any]) -> dict[str, Any]:
+        try:
+            text = compact_json(data)
+            size = len(text.encode())
+        except UnicodeEncodeError:
+            raise ValueError("has a text that is not valid Unicode (a lone surrogate)") from None
+        except ValueError:
+            raise ValueError("has a number that is not finite; send it as a string or null") from None
+        except RecursionError:
+            raise ValueError(f"is nested deeper than {MAX_DEPTH} levels; flatten it") from None
+        if size > limit:
+            raise ValueError(f"is {size} bytes of JSON; the limit is {limit}")
+        # Most data show at a glance that nothing in them is too large, too deep or forbidden.
+        if text.count("{") + text.count("[") > MAX_DEPTH or DOUBTFUL.search(text):
+            walk(data)
+        return data
+
+    def walk(data: dict[str, Any]) -> None:
         level: list[Any] = [data]
         for _ in range(MAX_DEPTH + 1):
             below: list[Any] = []
@@ -77,15 +95,6 @@ def _json_object(limit: int) -> AfterValidator:
             level = below
         else:
             raise ValueError(f"is nested deeper than {MAX_DEPTH} levels; flatten it")
-        try:
-            size = len(compact_json(data).encode())
-        except UnicodeEncodeError:
-            raise ValueError("has a text that is not valid Unicode (a lone surrogate)") from None
-        except ValueError:
-            raise ValueError("has a number that is not finite; send it as a string or null") from None
-        if size > limit:
-            raise ValueError(f"is {size} bytes of JSON; the limit is {limit}")
-        return data
 
     return AfterValidator(check)
 

@@ -40,7 +40,7 @@ class LogLevel(StrEnum):
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(defer_build=True)  # a function builds those that it uses (api.app)
+    model_config = ConfigDict(defer_build=True)  # a function builds those that it uses (api.handler)
 
 
 class _Request(_Model):

@@ -2,8 +2,10 @@
 
 from collections.abc import Set
 from dataclasses import dataclass, field
-from typing import Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
 from uuid import uuid4
+
+from missions.domain.models import LogLevel
 
 T = TypeVar("T")
 Outcome = Literal["created", "exists", "changed", "unchanged", "appended"]
@@ -22,6 +24,14 @@ class Write:
     attempt: str = field(default_factory=lambda: str(uuid4()))
     key: str | None = None
     versions: Set[int] | None = None
+
+
+class NewEntry(NamedTuple):
+    """A log entry to append."""
+
+    level: LogLevel
+    message: str
+    data: dict[str, Any]
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """The connection to Redis, a single server or a cluster. It answers or fails within three seconds."""
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
 from typing import Any
 
 import redis
@@ -27,10 +28,15 @@ class Connection:
         self.client = client
         self._load = load
 
+    @cached_property
+    def _one(self) -> redis.Redis | redis.RedisCluster:
+        """The client with a connection of its own: to take one from the pool costs a fifth of a command's time."""
+        return self.client.client() if isinstance(self.client, redis.Redis) else self.client  # type: ignore[no-untyped-call]
+
     def command(self, *args: str | int) -> Any:
         """Run one command."""
         try:
-            return self.client.execute_command(*args)  # type: ignore[no-untyped-call]
+            return self._one.execute_command(*args)  # type: ignore[no-untyped-call]
         except FAILURES as error:
             raise StoreUnavailable from error
 
@@ -49,9 +55,9 @@ class Connection:
         script = self._load(name)
         try:
             try:
-                return self.client.evalsha(script.sha, len(keys), *keys, *args)
+                return self._one.evalsha(script.sha, len(keys), *keys, *args)
             except NoScriptError:
-                return self.client.eval(script.text, len(keys), *keys, *args)
+                return self._one.eval(script.text, len(keys), *keys, *args)
         except FAILURES as error:
             raise StoreUnavailable from error
 

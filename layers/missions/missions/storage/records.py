@@ -1,12 +1,14 @@
 """What the store keeps of a mission and of a log entry: a line of named facts, then what is JSON (see write.lua)."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic_core import from_json
 
 from missions.domain.errors import BrokenRecord
 from missions.domain.fields import compact_json
-from missions.domain.models import LogEntry, LogLevel, Mission, MissionCreate, MissionLogEntry, MissionStatus
+from missions.domain.models import LogEntry, LogLevel, Mission, MissionCreate, MissionStatus
+from missions.domain.writes import NewEntry
 
 BROKEN = (ValueError, KeyError, TypeError, AttributeError, RecursionError)  # what a text raises that is no record
 
@@ -27,7 +29,7 @@ def moment(seconds: float, later: int = 0) -> str:
 
 def facts(line: str) -> dict[str, str]:
     """The named facts of a line. Raises ValueError."""
-    return dict(fact.split("=", 1) for fact in line.split(" "))
+    return dict([fact.split("=", 1) for fact in line.split(" ")])
 
 
 def content(payload: MissionCreate) -> str:
@@ -42,21 +44,25 @@ def mission(mission_id: str, record: str) -> Mission:
     """A mission from its record. Raises BrokenRecord."""
     try:
         line, reason, text = record.split("\n", 2)
-        known = facts(line)
-        return Mission(
-            id=mission_id,
-            **from_json(text),
-            status=MissionStatus(known["status"]),
-            reason=from_json(reason) if reason else None,
-            version=int(known["version"]),
-            created_at=seconds(known["created"]),
-            updated_at=seconds(known["updated"]),
-        )
+        return mission_of(mission_id, facts(line), reason, text)
     except BROKEN as error:
         raise BrokenRecord(mission_id) from error
 
 
-def log_text(entry: MissionLogEntry) -> str:
+def mission_of(mission_id: str, known: Mapping[str, str], reason: str, text: str) -> Mission:
+    """A mission from the parts of its record: facts, reason and content. Raises one of BROKEN."""
+    return Mission(
+        id=mission_id,
+        **from_json(text),
+        status=MissionStatus(known["status"]),
+        reason=from_json(reason) if reason else None,
+        version=int(known["version"]),
+        created_at=seconds(known["created"]),
+        updated_at=seconds(known["updated"]),
+    )
+
+
+def log_text(entry: NewEntry) -> str:
     """The record of a log entry, but for the facts that only the store knows, which go in front."""
     return f"level={entry.level}\n{_without_empty(message=entry.message, data=entry.data)}"
 

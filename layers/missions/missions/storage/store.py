@@ -4,7 +4,7 @@ An operation is one round trip, a list of missions two. Every method raises Stor
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic_core import to_json
@@ -26,13 +26,12 @@ from missions.domain.models import (
     LogQuery,
     Mission,
     MissionCreate,
-    MissionLogEntry,
     MissionPage,
     MissionQuery,
     MissionStatus,
     Stats,
 )
-from missions.domain.writes import Result, Write
+from missions.domain.writes import NewEntry, Result, Write
 from missions.log import logger
 from missions.storage import keys, records
 from missions.storage.connection import Connection
@@ -52,7 +51,7 @@ class Store:
     # Writes. Each gives its result and the outbox entries that it made; without drafts it makes none.
 
     def create_mission(
-        self, write: Write, mission_id: str, payload: MissionCreate, entry: MissionLogEntry, drafts: Sequence[Draft]
+        self, write: Write, mission_id: str, payload: MissionCreate, entry: NewEntry, drafts: Sequence[Draft]
     ) -> tuple[Result[Mission], list[OutboxEntry]]:
         """Create a mission with its first log entry. Raises MissionExists, KeyReused."""
         names = Keys(write.namespace)
@@ -69,8 +68,10 @@ class Store:
         if reply[0] == "conflict":
             raise MissionExists(mission_id)
         outcome, replayed, mission_id, state, entry_id = reply
-        mission = records.mission(mission_id, f"{state}\n{content}")
-        made = [_entry(entry_id, write, mission_id, state, drafts, text)] if entry_id else []
+        line, reason = state.split("\n", 1)
+        known = records.facts(line)
+        mission = records.mission_of(mission_id, known, reason, content)
+        made = [_entry(entry_id, write, mission_id, known, drafts, text)] if entry_id else []
         return Result(mission, outcome, bool(replayed)), made
 
     def change_status(
@@ -79,7 +80,7 @@ class Store:
         mission_id: str,
         status: MissionStatus,
         reason: str | None,
-        entry: MissionLogEntry,
+        entry: NewEntry,
         drafts: Sequence[Draft],
     ) -> tuple[Result[Mission], list[OutboxEntry]]:
         """Change a status, with its log entry. Raises MissionNotFound, TransitionRefused, StaleVersion, KeyReused."""
@@ -107,15 +108,17 @@ class Store:
             case ["refused", current]:
                 raise TransitionRefused(MissionStatus(current), status)
         outcome, replayed, state, content, entry_id, old = reply
-        mission = records.mission(mission_id, f"{state}\n{content}")
-        made = [_entry(entry_id, write, mission_id, state, drafts, text, old)] if entry_id else []
+        line, why = state.split("\n", 1)
+        known = records.facts(line)
+        mission = records.mission_of(mission_id, known, why, content)
+        made = [_entry(entry_id, write, mission_id, known, drafts, text, old)] if entry_id else []
         return Result(mission, outcome, bool(replayed)), made
 
     def append_log(
         self,
         write: Write,
         mission_id: str,
-        entries: Sequence[MissionLogEntry],
+        entries: Sequence[NewEntry],
         drafts: Sequence[Draft],
         *,
         batch: bool,
@@ -257,9 +260,15 @@ def _refuse(reply: Sequence[Any], mission_id: str) -> None:
 
 
 def _entry(
-    entry_id: str, write: Write, mission_id: str, state: str, drafts: Sequence[Draft], text: str, old_status: str = ""
+    entry_id: str,
+    write: Write,
+    mission_id: str,
+    known: Mapping[str, str],
+    drafts: Sequence[Draft],
+    text: str,
+    old_status: str = "",
 ) -> OutboxEntry:
-    known = records.facts(state.partition("\n")[0])
+    """The outbox entry of a write after which these facts are known."""
     first = int(known["sequence"]) - len(drafts) + 1
     return OutboxEntry(entry_id, write.namespace, mission_id, int(known["active"]), first, old_status, text)
 
