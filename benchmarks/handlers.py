@@ -6,6 +6,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import redis
 from missions import runtime, service
@@ -35,7 +36,8 @@ class Listener:
 
 def measure(report: Report, *, quick: bool) -> None:
     logger.setLevel(logging.WARNING)
-    with world.server() as client, redis.Redis(port=world.port_of(client), decode_responses=True, single_connection_client=True) as bare:
+    own: Any = {"decode_responses": True, "single_connection_client": True}  # as the service has it
+    with world.server() as client, redis.Redis(port=world.port_of(client), **own) as bare:
         load(client, world.new_ids(STORED))
         ways = {"service": world.service(client), "floor": world.Way(client, floor.handlers(bare))}
         for operation in world.OPERATIONS:

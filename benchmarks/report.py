@@ -77,7 +77,7 @@ class Report:
         return table
 
     def write(self, path: Path, **facts: object) -> None:
-        """JSON of everything, and beside it in Markdown the rows that have a target, as the README shows them."""
+        """JSON of everything, and in Markdown the rows that have a target, as docs/performance.md shows them."""
         facts |= {"made": datetime.now(UTC).isoformat(), "python": platform.python_version(), "cores": os.cpu_count()}
         rows = [{**asdict(row), "met": row.met} for row in self.rows]
         path.write_text(json.dumps(facts | {"rows": rows}, indent=1) + "\n")

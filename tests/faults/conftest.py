@@ -53,7 +53,7 @@ def system(
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the account of each fault as the table that the README shows."""
+    """Print the account of each fault as the table that docs/guarantees.md shows."""
     rows = [(name, figures) for name, figures in FIGURES.items() if figures.operations]
     if not rows:
         return

@@ -6,6 +6,7 @@ moment, the sequence, the old status). `OutboxEntry.envelopes` completes them, f
 
 import json
 from collections.abc import Container
+from functools import cached_property
 from typing import Any, ClassVar, Literal, NamedTuple
 from uuid import uuid4
 
@@ -78,6 +79,11 @@ class Event(_Model):
     timestamp: float
     payload: MissionCreated | MissionStatusChanged | MissionLogAppended
     meta: dict[str, Any]
+
+    @cached_property
+    def detail(self) -> str:
+        """The envelope as JSON, as EventBridge gets it."""
+        return self.model_dump_json()
 
 
 def draft(event_type: EventType, payload: dict[str, Any], *, offset: int = 0, **meta: Any) -> Draft:

@@ -55,7 +55,7 @@ class EventBridge:
         return {
             "Source": event.source,
             "DetailType": event.type,
-            "Detail": event.model_dump_json(),
+            "Detail": event.detail,
             "Time": datetime.fromtimestamp(event.timestamp, UTC),
             "EventBusName": self._bus,
         }

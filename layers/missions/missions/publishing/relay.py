@@ -17,12 +17,13 @@ from botocore.exceptions import ClientError, ParamValidationError
 
 from missions.domain.events import BROKEN, Event, OutboxEntry
 from missions.log import logger
-from missions.publishing.emitter import EventStream
+from missions.publishing.emitter import EventStream, within
 from missions.storage.outbox import Backlog, Outbox, Settlement
 
 PAGE = 500  # entries read at once
 MIN_AGE = 5_000  # milliseconds: a younger entry is still being published by its own request
 THREADS = 8  # calls of PutEvents at once
+CALL = 8.0  # seconds for one of them, since a time-out of boto3's is one for each read
 BATCH = 10  # events that a call takes
 BATCH_BYTES = 1_000_000  # it takes less than this in all
 ENVELOPE_BYTES = 500  # what an event is counted with besides its detail
@@ -127,7 +128,7 @@ class _Run:
         broken: dict[int, str] = {}
         for place, entry in enumerate(page):
             try:
-                sent += [_Sent(place, event, len(event.model_dump_json())) for event in entry.envelopes()]
+                sent += [_Sent(place, event, len(event.detail)) for event in entry.envelopes()]
             except BROKEN as failure:  # no event can be made of it, so EventBridge can never take it
                 broken[place] = f"MalformedDetail: {failure!r}"
         try:
@@ -179,13 +180,14 @@ class _Run:
     def _errors(self, batch: Sequence[_Sent]) -> list[str | None]:
         """Publish a batch; for each event None or its error. One that is refused whole is split until one is left."""
         try:
-            errors = self._stream.publish([each.event for each in batch])
+            errors = within(CALL, lambda: self._stream.publish([each.event for each in batch]))
         except ClientError as failure:
             refusal = failure.response["Error"]["Code"]
             if refusal not in REFUSED_WHOLE:
                 return self._fail(refusal, batch)
         except (ParamValidationError, ValueError, OverflowError) as failure:  # boto3 refuses an event by itself
-            refusal = repr(failure)
+            logger.error("boto3 refuses an event", error=repr(failure))
+            refusal = "InvalidArgument"
         except Exception as failure:  # boto3 can raise anything
             return self._fail(repr(failure), batch)
         else:

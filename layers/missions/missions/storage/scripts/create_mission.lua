@@ -5,11 +5,16 @@
 -- Replies {'created' or 'exists', replayed, id, facts and reason, outbox entry id or ''}; {'conflict'}; {'reused'}.
 -- @include write
 
+local function new(moment) -- facts and reason of a mission that was created at this moment
+  return 'status=PENDING version=1 created=' .. moment .. ' updated=' .. moment .. ' active=' .. moment
+    .. ' sequence=2 logged=1\n'
+end
+
 local answer, replayed, reused = recorded()
 if reused then return {'reused'} end
 if answer then
   local outcome, id, state = answer:match('^(%S+) (%S+) (.*)$')
-  return {outcome, replayed, id, state, ''}
+  return {outcome, replayed, id, outcome == 'created' and new(state) or state, ''}
 end
 
 redis.call('LLEN', KEYS[2])
@@ -19,11 +24,9 @@ local pending = redis.call('HGET', KEYS[5], 'PENDING')
 if not pending then redis.call('SCARD', KEYS[7]) end
 
 local now = clock()
-local state = 'status=PENDING version=1 created=' .. now .. ' updated=' .. now .. ' active=' .. now
-  .. ' sequence=2 logged=1\n'
-local mission = redis.call('SET', KEYS[1], state .. '\n' .. ARGV[6], 'NX', 'GET')
-if mission then
-  local state, content = mission:match('^([^\n]*\n[^\n]*)\n(.*)$')
+local state = new(now)
+if not redis.call('SET', KEYS[1], state .. '\n' .. ARGV[6], 'NX') then
+  local state, content = redis.call('GET', KEYS[1]):match('^([^\n]*\n[^\n]*)\n(.*)$')
   if content ~= ARGV[6] then return {'conflict'} end
   record('exists ' .. ARGV[5] .. ' ' .. state)
   return {'exists', 0, ARGV[5], state, ''}
@@ -33,5 +36,5 @@ redis.call('ZADD', KEYS[6], 0, now .. ARGV[5])
 redis.call('HSET', KEYS[5], 'PENDING', (pending or 0) + 1, 'last_updated', now)
 if not pending then redis.call('SADD', KEYS[7], ARGV[4]) end
 local entry = ARGV[8] == '' and '' or publish(ARGV[8], now, 1)
-record('created ' .. ARGV[5] .. ' ' .. state)
+record('created ' .. ARGV[5] .. ' ' .. now)
 return {'created', 0, ARGV[5], state, entry}
