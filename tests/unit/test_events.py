@@ -1,6 +1,7 @@
 """The envelope and payloads are the specification's."""
 
 import json
+from uuid import RFC_4122, UUID
 
 import pytest
 from missions.domain import events
@@ -59,3 +60,11 @@ def test_what_is_left_of_an_entry_is_the_same_events_as_before() -> None:
     made = whole.envelopes()
     left = OutboxEntry("2-1", "acme", "m", 1703001300123000, 7, "", whole.only({made[1].id}))
     assert left.envelopes() == [made[1]]
+
+
+def test_an_event_id_is_a_random_uuid_of_version_4() -> None:
+    ids = [events.draft("mission.created", {})["id"] for _ in range(1000)]
+    assert all(str(UUID(each)) == each and UUID(each).version == 4 and UUID(each).variant == RFC_4122 for each in ids)
+    assert len(set(ids)) == 1000
+    for place in set(range(36)) - {8, 13, 14, 18, 23}:
+        assert len({each[place] for each in ids}) == (4 if place == 19 else 16)

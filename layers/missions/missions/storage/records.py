@@ -1,9 +1,8 @@
 """What the store keeps of a mission and of a log entry: a line of named facts, then what is JSON (see write.lua)."""
 
 from collections.abc import Mapping
-from typing import Any
 
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
 from missions.domain.errors import BrokenRecord
 from missions.domain.fields import compact_json
@@ -37,7 +36,8 @@ def content(payload: MissionCreate) -> str:
 
     So an optional field that a later version adds does not turn the repeat of an earlier create into a conflict.
     """
-    return _without_empty(name=payload.name, description=payload.description, data=payload.data)
+    given = {"name": payload.name, "description": payload.description, "data": payload.data}
+    return compact_json({name: value for name, value in given.items() if value})
 
 
 def mission(mission_id: str, record: str) -> Mission:
@@ -64,7 +64,8 @@ def mission_of(mission_id: str, known: Mapping[str, str], reason: str, text: str
 
 def log_text(entry: NewEntry) -> str:
     """The record of a log entry, but for the facts that only the store knows, which go in front."""
-    return f"level={entry.level}\n{_without_empty(message=entry.message, data=entry.data)}"
+    body = {"message": entry.message, "data": entry.data} if entry.data else {"message": entry.message}
+    return f"level={entry.level}\n{to_json(body).decode()}"
 
 
 def log_entry(record: str) -> LogEntry:
@@ -82,7 +83,3 @@ def log_entry(record: str) -> LogEntry:
         )
     except BROKEN as error:
         raise BrokenLogEntry from error
-
-
-def _without_empty(**members: Any) -> str:
-    return compact_json({name: value for name, value in members.items() if value})

@@ -59,6 +59,7 @@ class Store:
         text = _json(drafts)
         reply = self._write(
             "create_mission",
+            names,
             write,
             mission_id,
             request=[payload.id or "", content],
@@ -89,6 +90,7 @@ class Store:
         text = _json(drafts)
         reply = self._write(
             "change_status",
+            names,
             write,
             mission_id,
             request=[mission_id, status, reason or ""],
@@ -127,13 +129,15 @@ class Store:
 
         A batch of one is another request than its entry alone.
         """
+        names = Keys(write.namespace)
         texts = [records.log_text(each) for each in entries]
         parts = [_json(drafts[first : first + ENTRY_EVENTS]) for first in range(0, len(drafts), ENTRY_EVENTS)]
         reply = self._write(
             "append_log",
+            names,
             write,
             mission_id,
-            request=[mission_id, "batch" if batch else "entry", *texts],
+            request=[mission_id, "batch" if batch else "entry", *map(_fingerprint, entries)],
             also=[],
             args=[len(texts), *texts, *parts],
         )
@@ -145,10 +149,17 @@ class Store:
         return Result(records.seconds(moment), outcome, bool(replayed)), made
 
     def _write(
-        self, script: str, write: Write, mission_id: str, *, request: list[str], also: list[str], args: list[str | int]
+        self,
+        script: str,
+        names: Keys,
+        write: Write,
+        mission_id: str,
+        *,
+        request: list[str],
+        also: list[str],
+        args: list[str | int],
     ) -> list[Any]:
         """Run a writing script with what they all have (write.lua). Raises KeyReused, MissionNotFound, BrokenRecord."""
-        names = Keys(write.namespace)
         fingerprint = hashlib.blake2b("\0".join((script, *request)).encode(), digest_size=12).hexdigest()
         reply: list[Any] = self._connection.script(
             script,
@@ -271,6 +282,11 @@ def _entry(
     """The outbox entry of a write after which these facts are known."""
     first = int(known["sequence"]) - len(drafts) + 1
     return OutboxEntry(entry_id, write.namespace, mission_id, int(known["active"]), first, old_status, text)
+
+
+def _fingerprint(entry: NewEntry) -> str:
+    """The same for the same entry, in any order of the members of its data."""
+    return "\0".join((entry.level, entry.message, compact_json(entry.data) if entry.data else ""))
 
 
 def _json(drafts: Sequence[Draft]) -> str:
