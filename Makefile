@@ -13,7 +13,7 @@ export PYTHONPATH := .:layers/missions
 export SAM_CLI_TELEMETRY := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo relay test test-faults test-e2e bench lint format documents build audit \
+.PHONY: help install run demo operate test test-faults test-e2e bench lint format documents build audit \
   sam-local lock clean
 
 help: ## Show this list
@@ -35,8 +35,8 @@ run: $(INSTALLED) ## Run the whole stack on this machine (PORT, EVENTS_PORT, RED
 demo: $(INSTALLED) ## Drive one mission through its life against the running stack
 	@$(BIN)/python -m local.demo
 
-relay: $(INSTALLED) ## Invoke the running stack's relay: PAYLOAD='{"action": "list"}', publish, redeliver, namespaces
-	@$(BIN)/python -m local.relay '$(or $(PAYLOAD),{"action": "list"})'
+operate: $(INSTALLED) ## Ask the running stack for its outbox: PAYLOAD='{"action": "count"}', list, redeliver, namespaces
+	@$(BIN)/python -m local.operate '$(or $(PAYLOAD),{"action": "count"})'
 
 test: $(INSTALLED) ## Run every test but the long ones
 	@$(BIN)/pytest

@@ -136,7 +136,11 @@ def draining(report: Report, client: redis.Redis, bus: Turn, events: int, delay:
     def fill() -> list[Any]:
         client.flushall()
         replay(client, [create.filled(new(each, **body)) for each in world.new_ids(events // 2)])
-        waiting = outbox.listed(world.NAMES.partition, events)[0]
+        page = outbox.read(world.NAMES.partition, "0-0", events)
+        waiting = page.entries
+        while page.after:
+            page = outbox.read(world.NAMES.partition, page.after, events)
+            waiting += page.entries
         bus(delay=delay)
         return [stream._entry(event) for entry in waiting for event in entry.envelopes()]
 

@@ -64,7 +64,7 @@ def relay_events(running: Stack) -> None:
     """Invoke the relay every minute, as the schedule of the template does."""
     while True:
         with suppress(FunctionError):  # it is on the console; the next run may do better
-            report = running.gateway.invoke("relay_events", {"action": "publish"}).result()
+            report = running.gateway.invoke("relay_events", {}).result()
             if report["published"]:
                 console.print(f"[dim]{clock()}[/]  [cyan]relay[/] published {report['published']} waiting events")
         time.sleep(RELAY_INTERVAL)

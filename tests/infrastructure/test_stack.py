@@ -13,7 +13,9 @@ from moto.iam.access_control import IAMPolicy, PermissionResult
 
 from tests.infrastructure.stack import DEPLOYMENTS, EXTERNAL, Json, Stack, listed, source
 
-WRITERS = {f"{name}Function" for name in ("CreateMission", "UpdateStatus", "AppendLogEntry", "RelayEvents")}
+WRITERS = {
+    f"{name}Function" for name in ("CreateMission", "UpdateStatus", "AppendLogEntry", "RelayEvents", "OperateEvents")
+}
 OPEN = {"GET /api/missions/health"}
 AWS_POLICIES = {  # writing logs and network interfaces, which know no resources that could be named here
     "arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole",

@@ -36,6 +36,7 @@ WRITING = ["create_mission", "update_status", "append_log_entry"]
 BUDGET = {
     **dict.fromkeys(READING + WRITING, HEAVY),
     "get_openapi": HEAVY | {"aws_lambda_powertools", "missions", "pydantic", "redis"},
+    "operate_events": {"aws_lambda_powertools.event_handler", "missions.api", "missions.publishing.after_response"},
     "relay_events": {
         "aws_lambda_powertools.event_handler",
         "aws_lambda_powertools.utilities.parameters",

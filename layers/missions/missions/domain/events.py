@@ -102,7 +102,7 @@ class OutboxEntry(NamedTuple):
     """Events of one write, as the outbox keeps them.
 
     `id` is the stream's; `moment` is in Unix microseconds; `sequence` is that of the write's first event; `old_status`
-    is empty but for a change of status; `drafts` is a JSON array of drafts.
+    is empty but for a change of status; `drafts` is a JSON array of drafts; `error` is why a dead letter is dead.
     """
 
     id: str
@@ -112,6 +112,7 @@ class OutboxEntry(NamedTuple):
     sequence: int
     old_status: str
     drafts: str
+    error: str = ""
 
     def envelopes(self) -> list[Event]:
         """The events. Raises one of BROKEN when the entry holds none."""

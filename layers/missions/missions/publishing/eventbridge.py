@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import boto3
 from botocore.config import Config
@@ -30,13 +30,21 @@ class EventBridge:
             ),
         )
 
-    def exists(self) -> bool:
-        """Whether the bus exists: PutEvents answers success when it does not. Raises what boto3 does."""
+    @classmethod
+    def existing(cls, bus: str, region: str | None) -> Self:
+        """A bus for the relay and for operators, who can wait longer than a caller.
+
+        Raises RuntimeError when there is no such bus (PutEvents answers success, and the events are lost), and what
+        boto3 does.
+        """
+        made = cls(bus, region, read_timeout=5)
         try:
-            self._client.describe_event_bus(Name=self._bus)
-        except self._client.exceptions.ResourceNotFoundException:
-            return False
-        return True
+            made._client.describe_event_bus(Name=bus)
+        except made._client.exceptions.ResourceNotFoundException:
+            raise RuntimeError(
+                f"The event bus '{bus}' does not exist; create it. Its events wait in the outbox."
+            ) from None
+        return made
 
     def publish(self, events: Sequence[Event]) -> list[str | None]:
         """Publish up to ten events, less than 1 MB in all; for each None when EventBridge took it, else its error."""

@@ -1,57 +1,133 @@
-"""What operators ask of the outbox: what is undelivered, what is dead, and to send it again."""
+"""What operators ask: how much waits, what waits, what is dead, who has missions; and to send dead letters again."""
 
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from itertools import islice
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from missions.domain.events import BROKEN, OutboxEntry
+from missions.publishing import relay
+from missions.publishing.emitter import EventStream
 from missions.storage.keys import partition_of
-from missions.storage.outbox import Outbox
+from missions.storage.outbox import Outbox, Page
+
+BYTES = 2_000_000  # of an answer: Lambda takes 6 MB, in which JSON within JSON may take more than twice its length
+PAGE = 100  # entries read at once
+EXAMPLES: list[dict[str, Any]] = [
+    {"action": "count"},
+    {"action": "list", "what": "dead", "namespace": "default", "limit": 50},
+    {"action": "redeliver", "namespace": "default", "entry_ids": ["1795486300655-0"]},
+    {"action": "namespaces"},
+]
 
 
-class RelayRequest(BaseModel):
-    """To publish, to list what is undelivered and dead, to send dead letters again, or to name the namespaces."""
+class OperatorRequest(BaseModel):
+    """What an operator sends. Without a namespace all are meant. An entry holds the events of one write."""
 
     model_config = ConfigDict(extra="forbid")
 
-    action: Literal["publish", "list", "redeliver", "namespaces"] = "publish"
-    namespace: str | None = None  # None: every namespace
-    limit: int = Field(50, ge=1, le=1000)  # entries listed of each kind and partition
-    entry_ids: list[Annotated[str, Field(pattern=r"^[0-9]{1,20}-[0-9]{1,20}$")]] = []  # dead letters; none: all
+    action: Literal["count", "list", "redeliver", "namespaces"]
+    what: Literal["dead", "undelivered"] = "dead"  # to list
+    namespace: Annotated[str, Field(pattern=r"^[A-Za-z0-9._~-]{1,128}$")] | None = None
+    limit: int = Field(50, ge=1, le=1000)  # entries to list, or to redeliver
+    entry_ids: list[Annotated[str, Field(pattern=r"^[0-9]{1,20}-[0-9]{1,20}$")]] = Field([], max_length=1000)
+    cursor: Annotated[str, Field(pattern=r"^[0-9]{1,4} [0-9]{1,20}-[0-9]{1,20}$")] = "0 0-0"  # of the list before
 
     @model_validator(mode="after")
     def _ids_have_a_namespace(self) -> Self:
         if self.entry_ids and self.namespace is None:
-            raise ValueError("entry_ids are those of one namespace; name it, too")
+            raise ValueError("entry_ids are those of one namespace; give the namespace, too")
         return self
 
 
-def listed(outbox: Outbox, request: RelayRequest) -> dict[str, dict[str, list[dict[str, Any]]]]:
-    """The oldest undelivered events and dead letters, by namespace. Raises StoreUnavailable."""
-    found: dict[str, dict[str, list[dict[str, Any]]]] = {}
-    if request.namespace is not None:
-        found[request.namespace] = {"undelivered": [], "dead": []}
-        partitions = [partition_of(request.namespace)]
-    else:
-        partitions = [each.partition for each in outbox.survey()]
-    for partition in partitions:
-        undelivered, dead = outbox.listed(partition, request.limit)
-        for kind, shown in (
-            ("undelivered", [_shown(each) for each in undelivered]),
-            ("dead", [_shown(each.entry) | {"error": each.error} for each in dead]),
-        ):
-            for each in shown:
-                namespace = each.pop("namespace")
-                if request.namespace in (None, namespace):
-                    found.setdefault(namespace, {"undelivered": [], "dead": []})[kind].append(each)
-    return found
+def answer(
+    payload: Any,
+    outbox: Outbox,
+    connect: Callable[[], EventStream],
+    more_time: Callable[[], bool] = lambda: True,
+) -> dict[str, Any]:
+    """Do what an operator asks. What makes no sense changes nothing, and is answered with what is wrong and examples.
+
+    `connect` gives the stream to publish to. Raises StoreUnavailable, and what `connect` raises.
+    """
+    try:
+        request = OperatorRequest.model_validate(payload)
+    except ValidationError as error:
+        return {"error": _words(error), "examples": EXAMPLES}
+    match request.action:
+        case "count":
+            _, report = relay.survey(outbox)
+            return {"undelivered": report.waiting, "oldest_seconds": report.oldest / 1000, "dead": report.dead}
+        case "list":
+            return _listed(outbox, request)
+        case "redeliver":
+            return _redelivered(outbox, request, connect(), more_time)
+        case "namespaces":
+            return {"namespaces": list(outbox.namespaces())}
 
 
-def revive(outbox: Outbox, request: RelayRequest) -> int:
-    """Put dead letters back into the outbox; tells how many. Raises StoreUnavailable."""
-    if request.namespace is not None:
-        return outbox.revive(partition_of(request.namespace), request.namespace, request.entry_ids)
-    return sum(outbox.revive(each.partition) for each in outbox.survey() if each.dead)
+def _listed(outbox: Outbox, request: OperatorRequest) -> dict[str, Any]:
+    """Entries, until there are as many as asked for or the answer is large; then a cursor to go on with."""
+    read = outbox.read_dead if request.what == "dead" else outbox.read
+    begin, _, after = request.cursor.partition(" ")
+    shown: list[dict[str, Any]] = []
+    size = 0
+    for partition in sorted(_partitions(outbox, request)):
+        if partition < int(begin):
+            continue
+        last = after if partition == int(begin) else "0-0"
+        for entry in _entries(read, partition, last):
+            if request.namespace in (None, entry.namespace):
+                each = _shown(entry)
+                size += len(json.dumps(each))
+                if shown and (len(shown) == request.limit or size > BYTES):
+                    return {"entries": shown, "cursor": f"{partition} {last}"}
+                shown.append(each)
+            last = entry.id
+    return {"entries": shown, "cursor": None}
+
+
+def _redelivered(
+    outbox: Outbox, request: OperatorRequest, stream: EventStream, more_time: Callable[[], bool]
+) -> dict[str, Any]:
+    """Put dead letters back into the outbox and publish them at once; what is refused again is dead again."""
+    report = relay.Report(ended="all were tried")
+    revived = 0
+    with relay.Run(outbox, stream, report, more_time) as run:
+        for partition, dead in _partitions(outbox, request).items():
+            # No more than there were: what is refused again comes behind them.
+            for entry in islice(_entries(outbox.read_dead, partition, "0-0"), dead):
+                if revived == request.limit or not run.goes_on():
+                    break
+                if request.namespace not in (None, entry.namespace):
+                    continue
+                if request.entry_ids and entry.id not in request.entry_ids:
+                    continue
+                (new_id,) = outbox.revive(partition, [entry.id])
+                if new_id:
+                    revived += 1
+                    run.publish(partition, [entry._replace(id=new_id)])
+    told = asdict(report)
+    return {"revived": revived} | {name: told[name] for name in ("published", "died", "left", "ended")}
+
+
+def _partitions(outbox: Outbox, request: OperatorRequest) -> dict[int, int]:
+    """The partitions to look at, and how many dead letters each has."""
+    found = {each.partition: each.dead for each in outbox.survey()}
+    if request.namespace is None:
+        return found
+    own = partition_of(request.namespace)
+    return {own: found.get(own, 0)}
+
+
+def _entries(read: Callable[[int, str, int], Page], partition: int, after: str | None) -> Iterator[OutboxEntry]:
+    """The entries after this id, in order, read page by page."""
+    while after is not None:
+        entries, after = read(partition, after, PAGE)
+        yield from entries
 
 
 def _shown(entry: OutboxEntry) -> dict[str, Any]:
@@ -59,4 +135,13 @@ def _shown(entry: OutboxEntry) -> dict[str, Any]:
         events: Any = [event.model_dump(mode="json") for event in entry.envelopes()]
     except BROKEN:
         events = entry.drafts
-    return {"namespace": entry.namespace, "entry_id": entry.id, "events": events}
+    shown = {"entry_id": entry.id, "namespace": entry.namespace, "events": events}
+    return shown | ({"error": entry.error} if entry.error else {})
+
+
+def _words(error: ValidationError) -> str:
+    told = error.errors(include_url=False, include_context=False, include_input=False)
+    return "; ".join(
+        f"{'.'.join(map(str, each['loc'])) or 'the payload'}: {each['msg'].removeprefix('Value error, ')}"
+        for each in told
+    )

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from botocore.exceptions import ClientError, ParamValidationError
 
@@ -77,8 +77,7 @@ def drain(
     # SystemRandom, since SnapStart clones the state of random
     first = random.SystemRandom().randrange(len(waiting)) if waiting else 0
     todo = {each.partition: ("0-0", each.waiting) for each in waiting[first:] + waiting[:first]}
-    with ThreadPoolExecutor(THREADS) as threads:
-        run = _Run(outbox, stream, report, more_time, threads)
+    with Run(outbox, stream, report, more_time) as run:
         while todo and run.goes_on():
             for partition, (after, count) in list(todo.items()):
                 if not run.goes_on():
@@ -94,23 +93,22 @@ def drain(
                     todo[partition] = (page.after, count)
 
 
-class _Run:
-    """One run of the relay."""
+class Run:
+    """One run, with its threads: pages are published until EventBridge fails, or `more_time` says no."""
 
-    def __init__(
-        self,
-        outbox: Outbox,
-        stream: EventStream,
-        report: Report,
-        more_time: Callable[[], bool],
-        threads: ThreadPoolExecutor,
-    ) -> None:
+    def __init__(self, outbox: Outbox, stream: EventStream, report: Report, more_time: Callable[[], bool]) -> None:
         self._outbox = outbox
         self._stream = stream
         self._report = report
         self._more_time = more_time
-        self._threads = threads
+        self._threads = ThreadPoolExecutor(THREADS)
         self._failed = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._threads.shutdown()
 
     def goes_on(self) -> bool:
         """Whether there is time, and EventBridge works."""
@@ -128,7 +126,7 @@ class _Run:
         broken: dict[int, str] = {}
         for place, entry in enumerate(page):
             try:
-                sent += [_Sent(place, event, len(event.detail)) for event in entry.envelopes()]
+                sent += [_Sent(place, event, len(event.detail.encode())) for event in entry.envelopes()]
             except BROKEN as failure:  # no event can be made of it, so EventBridge can never take it
                 broken[place] = f"MalformedDetail: {failure!r}"
         try:

@@ -10,7 +10,6 @@ from missions.storage.connection import Connection
 
 PAGE_BYTES = 2_000_000  # after which a page ends
 SETTLED_AT_ONCE = 900  # entries; ElastiCache Serverless refuses more than 3,999 arguments
-REVIVED_AT_ONCE = 1000  # dead letters of a partition
 
 
 class Backlog(NamedTuple):
@@ -23,17 +22,10 @@ class Backlog(NamedTuple):
 
 
 class Page(NamedTuple):
-    """Entries, and the id to go on after; None when all was read."""
+    """Entries, and the id to go on after; None when all was read. A page ends at 2 MB."""
 
     entries: list[OutboxEntry]
     after: str | None
-
-
-class DeadLetter(NamedTuple):
-    """An entry that EventBridge can never take, and why."""
-
-    entry: OutboxEntry
-    error: str
 
 
 class Settlement(NamedTuple):
@@ -65,11 +57,16 @@ class Outbox:
             Backlog(*count, _entry(*first[0]) if first else None) for count, first in zip(counts, firsts, strict=True)
         ]
 
-    def read(self, partition: int, after: str, limit: int, min_age: int) -> Page:
+    def read(self, partition: int, after: str, limit: int, min_age: int = 0) -> Page:
         """Up to `limit` entries after this id that are at least `min_age` milliseconds old, in order."""
-        follow, *found = self._connection.script(
-            "read_outbox", [keys.outbox(partition)], after, limit, PAGE_BYTES, min_age
-        )
+        return self._page(keys.outbox(partition), after, limit, min_age)
+
+    def read_dead(self, partition: int, after: str, limit: int) -> Page:
+        """Up to `limit` dead letters after this id, in order; each has its error."""
+        return self._page(keys.dead(partition), after, limit, 0)
+
+    def _page(self, stream: str, after: str, limit: int, min_age: int) -> Page:
+        follow, *found = self._connection.script("read_outbox", [stream], after, limit, PAGE_BYTES, min_age)
         return Page([_entry(entry_id, _pairs(fields)) for entry_id, fields in found], follow)
 
     def settle(self, partition: int, settlements: Sequence[Settlement]) -> int:
@@ -82,20 +79,9 @@ class Outbox:
             )
         return settled
 
-    def listed(self, partition: int, limit: int) -> tuple[list[OutboxEntry], list[DeadLetter]]:
-        """The first entries and the first dead letters of a partition, up to `limit` of each."""
-        waiting, dead = self._connection.commands(
-            ("XRANGE", stream(partition), "-", "+", "COUNT", limit) for stream in (keys.outbox, keys.dead)
-        )
-        return [_entry(*each) for each in waiting], [DeadLetter(_entry(*each), each[1]["error"]) for each in dead]
-
-    def revive(self, partition: int, namespace: str = "", entry_ids: Sequence[str] = ()) -> int:
-        """Put dead letters back into the outbox: those named, or the first 1,000; tells how many."""
-        return int(
-            self._connection.script(
-                "revive", [keys.outbox(partition), keys.dead(partition)], namespace, REVIVED_AT_ONCE, *entry_ids
-            )
-        )
+    def revive(self, partition: int, entry_ids: Sequence[str]) -> list[str | None]:
+        """Put dead letters back into the outbox; gives the new id of each, None when it is not there."""
+        return list(self._connection.script("revive", [keys.outbox(partition), keys.dead(partition)], *entry_ids))
 
     def namespaces(self) -> Iterator[str]:
         """The namespaces that have missions, in order."""
@@ -119,7 +105,8 @@ def _entry(entry_id: str, fields: Mapping[str, str]) -> OutboxEntry:
             sequence=int(facts["sequence"]),
             old_status=facts.get("old_status", ""),
             drafts=fields["drafts"],
+            error=fields.get("error", ""),
         )
     except (ValueError, KeyError):
         written = int(entry_id.partition("-")[0])  # milliseconds
-        return OutboxEntry(entry_id, "", "", written * 1000, 0, "", json.dumps(fields))
+        return OutboxEntry(entry_id, "", "", written * 1000, 0, "", json.dumps(fields), fields.get("error", ""))

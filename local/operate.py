@@ -1,4 +1,4 @@
-"""make relay: invoke the relay of the running stack, as an operator does with `aws lambda invoke`."""
+"""make operate: ask the operator function of the running stack, as `aws lambda invoke` does."""
 
 import json
 import os
@@ -8,7 +8,6 @@ from typing import Any
 import requests
 from botocore.exceptions import EndpointConnectionError
 from missions.domain.errors import StoreUnavailable
-from pydantic import ValidationError
 from rich.console import Console
 
 from local.gateway import Context
@@ -22,9 +21,9 @@ def invoke(payload: dict[str, Any]) -> Any:
     requests.get(f"http://127.0.0.1:{os.environ.get('PORT', 3000)}/api/missions/health", timeout=10).raise_for_status()
     endpoint = f"http://127.0.0.1:{os.environ.get('EVENTS_PORT', 5000)}"
     os.environ.update(environment(int(os.environ.get("REDIS_PORT", 6399)), endpoint))
-    from functions.relay_events import app
+    from functions.operate_events import app
 
-    return app.handler(payload, Context("relay_events"))
+    return app.handler(payload, Context("operate_events"))
 
 
 def main(payload: str) -> int:
@@ -33,19 +32,14 @@ def main(payload: str) -> int:
         answer = invoke(json.loads(payload))
     except json.JSONDecodeError as error:
         console.print(
-            f'[red]The payload is not JSON: {error}.[/] For example: make relay PAYLOAD=\'{{"action": "list"}}\''
+            f'[red]The payload is not JSON: {error}.[/] For example: make operate PAYLOAD=\'{{"action": "list"}}\''
         )
-        return 1
-    except ValidationError as error:
-        for each in error.errors():
-            where = ".".join(map(str, each["loc"])) or "the payload"
-            console.print(f"[red]{where}: {each['msg'].removeprefix('Value error, ')}[/]")
         return 1
     except (StoreUnavailable, EndpointConnectionError, requests.RequestException):
         console.print("[red]No stack answers.[/] Start one in another shell: make run")
         return 1
     console.print_json(data=answer)
-    return 0
+    return int("error" in answer)
 
 
 if __name__ == "__main__":
