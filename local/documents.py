@@ -39,7 +39,7 @@ ERRORS = {
     413: "The body is too large",
     415: "The media type of the body is not JSON",
     422: "A field, a parameter or a header is wrong",
-    503: "The store did not answer; the outcome of a write is unknown",
+    503: "The store did not answer; repeat the request",
 }
 KEY = {
     "name": "Idempotency-Key",
@@ -154,6 +154,8 @@ def response(
 ) -> dict[str, Any]:
     """What an operation may answer with this status."""
     answer: dict[str, Any] = {"description": own.get(status) or ERRORS[status]}
+    if status == 503 and sends:
+        answer["description"] += ". The outcome is unknown, so repeat it with the same Idempotency-Key"
     if status < 300:
         answer["content"] = {"application/json": {"schema": success, "example": example(success, schemas)}}
     elif status >= 400:

@@ -210,3 +210,19 @@ def test_a_caller_who_asks_for_the_statistics_at_the_wrong_path_is_told_the_righ
 
 def test_an_unknown_field_is_called_so(untouched: Callable[[], None]) -> None:
     assert invoke("create_mission", body=mission(nmae="typo")).body["detail"] == "nmae: unknown field"
+
+
+@pytest.mark.parametrize(
+    ("operation", "changes", "detail"),
+    [
+        ("create_mission", {"body": {"name": ""}}, "name: must not be empty"),
+        ("append_log_entry", {"body": {"entries": []}}, "entries: must not be empty"),
+        ("list_missions", {"query": {"limit": "0"}}, "limit: must be at least 1"),
+        ("list_missions", {"query": {"order": "random"}}, "order: must be 'newest' or 'oldest'"),
+        ("append_log_entry", {"body": {"message": "m", "level": "{x}"}}, "level: must be 'info', 'warning', "),
+    ],
+)
+def test_what_is_wrong_is_said_in_our_words(
+    untouched: Callable[[], None], operation: str, changes: Any, detail: str
+) -> None:
+    assert invoke(operation, **changes).body["detail"].startswith(detail)

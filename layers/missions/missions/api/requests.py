@@ -2,7 +2,7 @@
 
 import base64
 import re
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from typing import Any, Literal, NoReturn, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -21,8 +21,17 @@ Place = Literal["body", "query", "path"]
 
 MAX_BODY = 256 * 1024  # bytes
 NAMESPACE = re.compile(r"[A-Za-z0-9._~-]{1,128}")
-WORDS = {  # in place of pydantic's, which are about its models
+WORDS = {  # in place of pydantic's, which are about its models; by the type of the error, with its context
+    "enum": "must be {expected}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than": "must be less than {lt}",
+    "less_than_equal": "must be at most {le}",
+    "literal_error": "must be {expected}",
     "missing": "is required",
+    "string_too_long": "must have at most {max_length} characters",
+    "string_too_short": "must not be empty",
+    "too_long": "must have at most {max_length} elements",
+    "too_short": "must not be empty",
     "extra_forbidden": "unknown field",
     "model_type": "must be a JSON object",
     "model_attributes_type": "must be a JSON object",
@@ -109,7 +118,9 @@ def write(request: Request, versions: Set[int] | None = None) -> Write:
     """Who writes, and the caller's Idempotency-Key; `versions` are those that a change of status may start from."""
     key = request.headers.get("idempotency-key")
     if key is not None and not (0 < len(key) <= 255 and key.isascii() and key.isprintable()):
-        raise InvalidRequest(422, "invalid_idempotency_key", "Idempotency-Key takes 1 to 255 printable characters.")
+        raise InvalidRequest(
+            422, "invalid_idempotency_key", "Idempotency-Key takes 1 to 255 printable ASCII characters."
+        )
     # API Gateway may invoke twice for one request, but sam local gives all requests one id.
     local = runtime.current.settings.aws_sam_local
     return Write(
@@ -140,12 +151,18 @@ def _invalid(error: ValidationError, place: Place, parent: str = "", skip: int =
         FieldError(
             place=place,
             pointer=parent + _pointer(each["loc"][skip:]),
-            detail=WORDS.get(each["type"]) or each["msg"].removeprefix("Value error, "),
+            detail=_words(each),
         )
-        for each in error.errors(include_url=False, include_context=False, include_input=False)
+        for each in error.errors(include_url=False, include_input=False)
     ]
     detail = "; ".join(f"{each.pointer.removeprefix('/') or place}: {each.detail}" for each in errors[:5])
     raise InvalidRequest(422, "validation_failed", detail, errors=errors) from error
+
+
+def _words(error: Mapping[str, Any]) -> str:
+    if error["type"] in WORDS:
+        return WORDS[error["type"]].format_map(error.get("ctx", {}))
+    return str(error["msg"]).removeprefix("Value error, ")
 
 
 def _pointer(location: Sequence[str | int]) -> str:
