@@ -41,7 +41,7 @@ operate: $(INSTALLED) ## Ask the running stack for its outbox: PAYLOAD='{"action
 test: $(INSTALLED) ## Run every test but the long ones
 	@$(BIN)/pytest
 
-test-faults: $(INSTALLED) ## Run thousands of operations under every fault and print the account (OPERATIONS)
+test-faults: $(INSTALLED) ## Run thousands of operations under every fault and print a table of results (OPERATIONS)
 	@$(BIN)/pytest tests/faults --operations $(or $(OPERATIONS),3000)
 
 test-e2e: $(INSTALLED) ## Run the end-to-end tests against BASE_URL, such as make sam-local's
@@ -58,7 +58,7 @@ lint: $(INSTALLED) ## Check style, types and the templates
 	@$(BIN)/sam validate --lint
 	@$(BIN)/cfn-lint template.yaml events/workflow.yaml
 
-format: $(INSTALLED) ## Put the code into its style
+format: $(INSTALLED) ## Format the code
 	@$(BIN)/ruff check --fix-only --quiet .
 	@$(BIN)/ruff format .
 

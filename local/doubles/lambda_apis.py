@@ -45,6 +45,7 @@ class Sandbox:
     address: str = ""
     extensions: list[str] = field(default_factory=list)
     refuse_extensions: bool = False
+    restored: bool = False
     null_answers: int = 0  # how many of the next questions of extensions are answered by null
     kill: Callable[[], None] = lambda: None
     errors: list[Any] = field(default_factory=list)
@@ -137,6 +138,9 @@ def lambda_double() -> Iterator[Sandbox]:
                     "Lambda-Runtime-Trace-Id": "Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=0",
                 }
                 self.send(200, invocation.event, **headers)
+            elif self.path.endswith("/runtime/restore/next"):  # a snapshot was taken; this sandbox starts from it
+                state.restored = True
+                self.send(200, b"{}")
             elif self.path.endswith("/extension/event/next"):
                 if state.null_answers:
                     state.null_answers -= 1

@@ -5,6 +5,7 @@ from dataclasses import astuple
 from pathlib import Path
 
 import pytest
+from missions.storage.connection import Connection
 
 from local.doubles.eventbridge import StrictEventBridge, strict_eventbridge
 from tests.conftest import fresh_sandbox
@@ -20,6 +21,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def _fault(test: str) -> str:
     """What the table calls a test: its parameter, or its name in words."""
     return test.partition("[")[2].removesuffix("]") or test.removeprefix("test_").replace("_", " ")
+
+
+@pytest.fixture(autouse=True)
+def a_connection_for_each_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads stand for sandboxes here, and would wait for each other's commands on the one connection of a sandbox."""
+    monkeypatch.setattr(Connection, "_one", property(lambda connection: connection.client))
 
 
 @pytest.fixture

@@ -269,6 +269,7 @@ POISON: dict[str, Fields] = {
     "no drafts": {"facts": entry("x")["facts"]},
     "facts that are none": entry("x") | {"facts": "x"},
     "a moment that is no number": entry("x", moment="now"),  # type: ignore[arg-type]
+    "a moment of 23 digits": entry("x") | {"facts": "namespace=default mission=m moment=" + "9" * 23 + " sequence=1"},
     "a moment beyond all numbers": entry("x", moment=10**400),
 }
 
@@ -477,3 +478,33 @@ def test_a_request_publishes_and_deletes_its_own_events(system: System) -> None:
     assert system.redis.xlen(OUTBOX) == 0
     assert len(system.bus.events) == 5
     assert system.bus.calls == 3  # one call for each request, not one for each event
+
+
+@pytest.mark.usefixtures("at_once")
+def test_a_stream_that_answers_for_too_few_events_loses_none(system: System) -> None:
+    leave_batch_in_outbox(25)
+
+    class Short:
+        def publish(self, sent: Sequence[Event]) -> list[str | None]:
+            return [None] * (len(sent) - 1)
+
+    assert drain(Short()).published == 0
+    assert len(undelivered()) == 25
+
+
+@pytest.mark.usefixtures("at_once")
+def test_a_backlog_over_many_partitions_is_published_by_all_threads(system: System) -> None:
+    for number in range(80):
+        leave_in_outbox(namespace=f"tenant-{number}")
+    system.bus.delay = 0.05
+    before = system.bus.calls
+    assert invoke()["published"] == 160
+    assert system.bus.calls - before == 16  # ten events a call, of whatever partition
+
+
+@pytest.mark.usefixtures("at_once")
+def test_a_partition_whose_outbox_is_of_a_wrong_type_does_not_stop_the_others(system: System) -> None:
+    leave_in_outbox()
+    system.redis.set(keys.outbox(700), "in the way")
+    system.redis.set(keys.dead(701), "in the way")
+    assert invoke()["published"] == 2

@@ -48,11 +48,14 @@ RELAY = {"read_outbox", "settle", "revive"}
 GUARD = """
 local server, allowed = redis, {}
 for _, key in ipairs(KEYS) do allowed[key] = true end
-local redis = {call = function(command, ...)
-  local key = ...
-  if command ~= 'TIME' and not allowed[key] then error('KEYS does not name ' .. tostring(key)) end
-  return server.call(command, ...)
-end}
+local function checked(run)
+  return function(command, ...)
+    local key = ...
+    if command ~= 'TIME' and not allowed[key] then error('KEYS does not name ' .. tostring(key)) end
+    return run(command, ...)
+  end
+end
+local redis = {call = checked(server.call), pcall = checked(server.pcall)}
 """
 
 

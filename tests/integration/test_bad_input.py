@@ -108,6 +108,26 @@ def test_a_member_that_stands_twice_among_very_many_is_found_without_delay(untou
     assert (answer.status, "duplicate member '24999'" in answer.body["detail"]) == (400, True)
 
 
+def test_very_many_numbers_that_are_not_finite_are_refused_in_few_words(untouched: Callable[[], None]) -> None:
+    raw = '{"name": "n", "data": {"' + "k" * 9000 + '": [' + ",".join(["1e999"] * 20_000) + "]}}"
+    answer = invoke("create_mission", raw=raw)
+    assert (answer.status, len(answer.text) < 10_000) == (422, True)
+
+
+def test_very_deep_data_are_explained_at_their_field(untouched: Callable[[], None]) -> None:
+    answer = invoke("create_mission", raw='{"name": "n", "data": {"x": ' + "[" * 900 + "]" * 900 + "}}")
+    assert (answer.status, answer.body["detail"]) == (422, "data: is nested deeper than 64 levels; flatten it")
+
+
+def test_an_integer_of_very_many_digits_is_refused_in_words(untouched: Callable[[], None]) -> None:
+    answer = invoke("create_mission", raw='{"name": "n", "data": {"x": ' + "9" * 5000 + "}}")
+    assert "send it as a string" in answer.body["detail"]
+
+
+def test_a_name_with_a_line_separator_is_refused(untouched: Callable[[], None]) -> None:
+    assert invoke("create_mission", body=mission(name="a\u2028b")).status == 422
+
+
 def test_a_binary_body_is_refused(untouched: Callable[[], None]) -> None:
     body = base64.b64encode(b"\xff\xfe{}").decode()
     assert invoke("create_mission", raw=body, isBase64Encoded=True).status == 400

@@ -188,6 +188,18 @@ def test_what_is_added_begins_only_when_the_runtime_has_posted_the_response(
     assert done == ["published"]
 
 
+def test_after_a_restore_events_are_published_after_the_response(
+    start: Callable[..., Sandbox], bus: StrictEventBridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_LAMBDA_INITIALIZATION_TYPE", "snap-start")
+    running = start("create_mission")
+    for number in range(3):
+        create(running, number)
+    running.wait_until_idle()
+    assert running.restored
+    assert len(bus.events) == 6
+
+
 @pytest.mark.usefixtures("another_runtime")
 def test_an_answer_of_null_does_not_end_the_extension() -> None:
     published: list[str] = []

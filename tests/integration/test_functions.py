@@ -1,5 +1,7 @@
 """Each function, called with its sample invocation of events/."""
 
+import re
+
 import pytest
 import redis
 from missions.storage.keys import Keys
@@ -118,7 +120,10 @@ def test_missions_of_one_moment_are_listed_by_id(stream: Listener, redis_client:
     ids = [invoke("create_mission", body={"name": "n", "id": f"m{n}"}).body["id"] for n in range(5)]
     index = Keys("default").index("PENDING")
     redis_client.delete(index)
-    redis_client.zadd(index, {"1703001234567000" + mission_id: 0 for mission_id in ids})
+    for mission_id in ids:
+        key = Keys("default").mission(mission_id)
+        redis_client.zadd(index, {"1703001234567000" + mission_id: 0})
+        redis_client.set(key, re.sub(r" created=\d+", " created=1703001234567000", redis_client.get(key)))
     assert [mission["id"] for mission in walk("list_missions", "missions", limit="2")] == ids[::-1]
 
 

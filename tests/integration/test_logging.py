@@ -1,5 +1,6 @@
 """What the functions log: who asked for what, and no secrets."""
 
+import importlib
 import io
 import json
 from collections.abc import Iterator
@@ -54,6 +55,15 @@ def test_what_the_emitter_and_the_store_log_names_request_and_mission(
     assert (failed["mission_id"], failed["request_id"]) == ("deploy-42", requests["POST /api/missions"])
     assert (lost["mission_id"], lost["request_id"]) == ("deploy-42", requests["GET /api/missions/{mission_id}/log"])
     assert "mission_id" not in lines[-1]
+
+
+def test_a_payload_that_is_no_request_is_not_logged_as_the_one_before(stream: Listener, output: io.StringIO) -> None:
+    invoke("create_mission")
+    with pytest.raises(KeyError):
+        importlib.import_module("functions.create_mission.app").handler({"version": "2.0"}, None)
+    last = json.loads(output.getvalue().splitlines()[-1])
+    assert last["message"] == "Unexpected error"
+    assert last.keys() & {"request_id", "mission_id", "namespace"} == set()
 
 
 def test_settings_that_are_wrong_are_named_without_what_the_environment_holds(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Runtime:
-    """Each part is made at its first use: nothing is read or connected at import, so a snapshot holds no connection.
+    """Each part is made at its first use: no setting is read and no store connected at import or in a snapshot.
 
     `settings` are those of the environment by default.
     """

@@ -22,10 +22,8 @@ from missions.domain.models import (
     MissionStatus,
     Stats,
 )
-from missions.domain.writes import NewEntry, Result, Write
+from missions.domain.writes import DEFAULT, NewEntry, Result, Write
 from missions.publishing.emitter import Emitter, EventStream
-
-DEFAULT = "default"  # the namespace of those who name none
 
 
 def set_event_stream(stream: EventStream | None) -> None:

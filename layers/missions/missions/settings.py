@@ -1,4 +1,4 @@
-"""The one place where the environment is read: at the first request, never at import."""
+"""What the environment says, read at the first request. (The runtime's own variables are read where they are used.)"""
 
 import os
 from typing import Self
@@ -19,7 +19,7 @@ class Settings(BaseModel):
     redis_iam_serverless: bool = False
     event_bus_name: str = ""
     namespace_claim: str = ""  # the claim of a caller's token that names its namespace
-    idempotency_key_life: int = Field(24 * 3600, ge=60)  # seconds
+    idempotency_key_life: int = Field(24 * 3600, ge=60, le=365 * 24 * 3600)  # seconds
     aws_sam_local: bool = False  # sam local sets it
     aws_region: str | None = None  # boto3 itself reads only AWS_DEFAULT_REGION; Lambda sets both
 

@@ -17,13 +17,18 @@ def matching_versions(if_match: str | None) -> Set[int] | None:
     """The versions that If-Match names, compared strongly; None for any. Raises InvalidRequest when it is no list."""
     if if_match is None or if_match.strip() == "*":
         return None
-    tags = _TAG.findall(if_match)
-    elements = {element.strip(" \t") for element in _TAG.sub("\n", if_match).split(",")}
-    if not tags or not elements <= {"\n", ""}:  # an element of a list may be empty
+    tags = _tags(if_match)
+    if tags is None:
         raise InvalidRequest(422, "invalid_if_match", 'If-Match takes entity tags, such as "3" or "3", "4"; or *.')
     return {int(tag) for weak, tag in tags if not weak and re.fullmatch("[1-9][0-9]{0,14}", tag)}
 
 
 def known(if_none_match: str, tag: str) -> bool:
-    """Whether If-None-Match names this tag, compared weakly."""
-    return if_none_match.strip() == "*" or tag in (f'"{each}"' for _, each in _TAG.findall(if_none_match))
+    """Whether If-None-Match names this tag, compared weakly. What is no list names none."""
+    return if_none_match.strip() == "*" or tag in (f'"{each}"' for _, each in _tags(if_none_match) or [])
+
+
+def _tags(text: str) -> list[tuple[str, str]] | None:
+    """The tags of a list, each with its 'W/' or ''; None when it is no list. An element may be empty."""
+    elements = {element.strip(" \t") for element in _TAG.sub("\n", text).split(",")}
+    return _TAG.findall(text) if elements <= {"\n", ""} and "\n" not in text else None

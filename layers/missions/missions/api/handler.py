@@ -31,8 +31,8 @@ def handler(
 
     def handle(event: dict[str, Any], context: Any) -> Response[Any]:
         try:
-            request = Request(event, context)
             log_context.clear_state()
+            request = Request(event, context)
             log_context.append_keys(request_id=request.id, route=request.route)
             try:
                 answer = function(request)

@@ -10,16 +10,16 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from missions import runtime
 from missions.api import entity_tags, strict_json
 from missions.domain.errors import Forbidden, InvalidRequest
-from missions.domain.fields import MissionId
+from missions.domain.fields import MAX_DEPTH, MissionId
 from missions.domain.models import FieldError
-from missions.domain.writes import Write
+from missions.domain.writes import DEFAULT, Write
 from missions.log import log_context
-from missions.service import DEFAULT
 
 Model = TypeVar("Model", bound=BaseModel)
 Place = Literal["body", "query", "path"]
 
 MAX_BODY = 256 * 1024  # bytes
+MAX_ERRORS = 100  # told of one request
 NAMESPACE = re.compile(r"[A-Za-z0-9._~-]{1,128}")
 WORDS = {  # in place of pydantic's, which are about its models; by the type of the error, with its context
     "enum": "must be {expected}",
@@ -28,6 +28,7 @@ WORDS = {  # in place of pydantic's, which are about its models; by the type of 
     "less_than_equal": "must be at most {le}",
     "literal_error": "must be {expected}",
     "missing": "is required",
+    "recursion_loop": f"is nested deeper than {MAX_DEPTH} levels; flatten it",
     "string_too_long": "must have at most {max_length} characters",
     "string_too_short": "must not be empty",
     "too_long": "must have at most {max_length} elements",
@@ -42,7 +43,7 @@ _MISSION_ID: TypeAdapter[str] = TypeAdapter(MissionId)
 
 
 class Request:
-    """A request as API Gateway gives it to Lambda (payload format 2.0). What is none raises KeyError or TypeError."""
+    """A request as API Gateway gives it to Lambda (payload format 2.0). A payload of another form raises an error."""
 
     def __init__(self, event: dict[str, Any], context: Any) -> None:
         self.event = event
@@ -153,7 +154,7 @@ def _invalid(error: ValidationError, place: Place, parent: str = "", skip: int =
             pointer=parent + _pointer(each["loc"][skip:]),
             detail=_words(each),
         )
-        for each in error.errors(include_url=False, include_input=False)
+        for each in error.errors(include_url=False, include_input=False)[:MAX_ERRORS]
     ]
     detail = "; ".join(f"{each.pointer.removeprefix('/') or place}: {each.detail}" for each in errors[:5])
     raise InvalidRequest(422, "validation_failed", detail, errors=errors) from error
@@ -166,4 +167,6 @@ def _words(error: Mapping[str, Any]) -> str:
 
 
 def _pointer(location: Sequence[str | int]) -> str:
+    if "data" in location:  # what is below names pydantic's own steps, too
+        location = location[: location.index("data") + 1]
     return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in location)

@@ -1,6 +1,7 @@
 """JSON as a careful server takes it: no member twice, no NaN or Infinity, and whatever else is wrong is a 400."""
 
 import json
+import math
 from collections import Counter
 from typing import Any, NoReturn
 
@@ -27,9 +28,26 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return members
 
 
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):  # here, and not by a model, which would report each of very many
+        raise InvalidRequest(
+            422, "validation_failed", "body: has a number that is not finite; send it as a string or null"
+        )
+    return number
+
+
+def _integer(text: str) -> int:
+    if len(text) > 400:
+        raise ValueError("an integer has too many digits; send it as a string")
+    return int(text)
+
+
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
 # made once: json.loads makes one at each call
-_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse_constant)
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_float=_finite, parse_int=_integer
+)

@@ -13,7 +13,7 @@ def encode(order: str, position: str | int) -> str:
 
 def member(cursor: str, order: str) -> str:
     """The index member of the last mission shown. Raises InvalidRequest."""
-    return _decode(cursor, order, r"[0-9]{16}[A-Za-z0-9._~-]{1,128}")
+    return _decode(cursor, order, r"[!-~]{1,144}")
 
 
 def position(cursor: str, order: str) -> int:
@@ -21,9 +21,13 @@ def position(cursor: str, order: str) -> int:
     return int(_decode(cursor, order, r"[0-9]{1,15}"))
 
 
+def _bytes(cursor: str) -> bytes:
+    return base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+
+
 def _decode(cursor: str, order: str, pattern: str) -> str:
     try:
-        given, _, position = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode().partition(" ")
+        given, _, position = _bytes(cursor).decode().partition(" ")
     except ValueError:
         given = position = ""
     if given != order or not re.fullmatch(pattern, position):

@@ -12,7 +12,7 @@ def summary(buckets: Mapping[str, int]) -> Durations:
 
     A bucket is at most a sixteenth of its least number wide, and its middle stands for it: an error of 3.2 % at most.
     """
-    counts = sorted((int(least), count) for least, count in buckets.items() if least != "sum" and count)
+    counts = sorted((int(least), count) for least, count in buckets.items() if least != "sum" and count > 0)
     if not counts:
         return Durations(count=0, mean=None, p50=None, p95=None)
     sums = list(itertools.accumulate(count for _, count in counts))
@@ -24,7 +24,7 @@ def summary(buckets: Mapping[str, int]) -> Durations:
         return (least + (_width(least) - 1) / 2) / 1000
 
     return Durations(
-        count=total, mean=round(buckets["sum"] / total / 1000, 3), p50=percentile(0.5), p95=percentile(0.95)
+        count=total, mean=round(buckets.get("sum", 0) / total / 1000, 3), p50=percentile(0.5), p95=percentile(0.95)
     )
 
 

@@ -16,7 +16,7 @@ from missions.domain.models import LogLevel, MissionStatus
 
 EventType = Literal["mission.created", "mission.status_changed", "mission.log_appended"]
 Draft = dict[str, Any]
-# raised by an entry that holds no events
+# raised by a record that is broken
 BROKEN = (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError)
 
 

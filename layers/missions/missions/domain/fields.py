@@ -9,13 +9,14 @@ from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, WithJson
 from pydantic_core import to_json
 
 RESERVED_IDS = frozenset({".", "..", "health", "stats", "openapi.json"})  # a GET could not reach these
-CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 MAX_DEPTH = 64
 INT64 = range(-(2**63), 2**63)
 DOUBTFUL = re.compile(rb"[0-9]{19}|u0000|NaN|Infinity")  # of more than 64 bits, U+0000, not finite; or in a text
 ID = r"[A-Za-z0-9._~-]{1,128}"
 NO_NUL = r"^[^\x00]*$"
-ONE_LINE = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
+_ON_A_LINE = r"\x00-\x1f\x7f-\x9f\u2028\u2029"
+ONE_LINE = rf"^[^{_ON_A_LINE}]*[^\s{_ON_A_LINE}][^{_ON_A_LINE}]*$"
 
 
 def compact_json(value: Any) -> str:
@@ -155,4 +156,4 @@ Moment = Annotated[  # what the store keeps of a moment has 16 digits, which end
     Field(ge=0, lt=10**10),
     _written(r"-?[0-9]{1,20}(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,3})?", "must be Unix seconds, such as 1703001234.5"),
 ]
-Cursor = Annotated[str, Field(min_length=1, max_length=200)]
+Cursor = Annotated[str, Field(min_length=1, max_length=256)]  # of a mission with the longest id it has 202

@@ -8,6 +8,7 @@ from uuid import uuid4
 from missions.domain.models import LogLevel
 
 T = TypeVar("T")
+DEFAULT = "default"  # the namespace of those who name none
 Outcome = Literal["created", "exists", "changed", "unchanged", "appended"]
 
 
@@ -20,7 +21,7 @@ class Write:
     `versions` are those that a change of status may start from; None for any.
     """
 
-    namespace: str = "default"
+    namespace: str = DEFAULT
     attempt: str = field(default_factory=lambda: str(uuid4()))
     key: str | None = None
     versions: Set[int] | None = None

@@ -93,6 +93,7 @@ class Extension:
 
     def _next(self) -> str:
         """The id of the next invocation. Asks until it is told: an extension that stops holds every invocation up."""
+        told = False
         while True:
             try:
                 self._connection.request(
@@ -104,7 +105,9 @@ class Extension:
                     raise ConnectionError(f"The Extensions API answered {response.status}")
                 return str(json.loads(body)["requestId"])
             except (OSError, ValueError, KeyError, TypeError, http.client.HTTPException):
-                logger.exception("The extension could not ask for its next event")
+                if not told:  # once: Lambda may refuse it until an invocation has ended
+                    logger.exception("The extension could not ask for its next event; it asks again")
+                told = True
                 self._connection.close()
                 time.sleep(PAUSE)
 

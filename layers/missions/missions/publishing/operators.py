@@ -101,15 +101,20 @@ def _redelivered(
             # No more than there were: what is refused again comes behind them.
             for entry in islice(_entries(outbox.read_dead, partition, "0-0"), dead):
                 if revived == request.limit or not run.goes_on():
-                    break
-                if request.namespace not in (None, entry.namespace):
-                    continue
+                    return _told(report, revived)
                 if request.entry_ids and entry.id not in request.entry_ids:
+                    continue
+                # A broken entry names no namespace, and can be named by its id.
+                if request.namespace not in (None, entry.namespace) and (entry.namespace or not request.entry_ids):
                     continue
                 (new_id,) = outbox.revive(partition, [entry.id])
                 if new_id:
                     revived += 1
-                    run.publish(partition, [entry._replace(id=new_id)])
+                    run.publish([(partition, entry._replace(id=new_id))])
+    return _told(report, revived)
+
+
+def _told(report: relay.Report, revived: int) -> dict[str, Any]:
     told = asdict(report)
     return {"revived": revived} | {name: told[name] for name in ("published", "died", "left", "ended")}
 

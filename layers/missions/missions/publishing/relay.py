@@ -47,7 +47,7 @@ class Report:
 
 
 class _Sent(NamedTuple):
-    """An event on its way, and the place of its entry in the page."""
+    """An event on its way, and the place of its entry among those that are published with it."""
 
     place: int
     event: Event
@@ -79,18 +79,22 @@ def drain(
     todo = {each.partition: ("0-0", each.waiting) for each in waiting[first:] + waiting[:first]}
     with Run(outbox, stream, report, more_time) as run:
         while todo and run.goes_on():
+            pages: list[tuple[int, OutboxEntry]] = []
             for partition, (after, count) in list(todo.items()):
-                if not run.goes_on():
-                    break
                 # No more than there were: what is added again behind the others is for the next run.
                 page = outbox.read(partition, after, min(PAGE, count), MIN_AGE)
-                report.oldest = max([report.oldest, *map(_age, page.entries)])
-                run.publish(partition, page.entries)
+                pages += ((partition, entry) for entry in page.entries)
                 count -= len(page.entries)
                 if page.after is None or count <= 0:
                     del todo[partition]
                 else:
                     todo[partition] = (page.after, count)
+                if len(pages) >= PAGE or not run.goes_on():  # small partitions share the threads
+                    run.publish(pages)
+                    pages = []
+                if not run.goes_on():
+                    return
+            run.publish(pages)
 
 
 class Run:
@@ -119,35 +123,37 @@ class Run:
         self._report.ended = "the time is up"
         return False
 
-    def publish(self, partition: int, page: Sequence[OutboxEntry]) -> None:
-        """Publish a page and settle it: delete what was accepted, and put aside what never will be."""
-        errors: list[dict[str, str | None]] = [{} for _ in page]  # of each entry, by the ids of its events
+    def publish(self, pages: Sequence[tuple[int, OutboxEntry]]) -> None:
+        """Publish entries of partitions and settle them: delete what was accepted, put aside what never will be."""
+        self._report.oldest = max([self._report.oldest, *(_age(entry) for _, entry in pages)])
+        errors: list[dict[str, str | None]] = [{} for _ in pages]  # of each entry, by the ids of its events
         sent: list[_Sent] = []
         broken: dict[int, str] = {}
-        for place, entry in enumerate(page):
+        for place, (_, entry) in enumerate(pages):
             try:
                 sent += [_Sent(place, event, len(event.detail.encode())) for event in entry.envelopes()]
             except BROKEN as failure:  # no event can be made of it, so EventBridge can never take it
                 broken[place] = f"MalformedDetail: {failure!r}"
+        for each in sent:
+            errors[each.place][each.event.id] = NOT_TRIED
         try:
             for batch, outcomes in self._threads.map(self._put, _batches(sent)):
                 for each, error in zip(batch, outcomes, strict=True):
                     errors[each.place][each.event.id] = error
         finally:  # what was accepted before a failure must not be published again
-            self._settle(partition, page, errors, broken)
+            self._settle(pages, errors, broken)
 
     def _settle(
         self,
-        partition: int,
-        page: Sequence[OutboxEntry],
+        pages: Sequence[tuple[int, OutboxEntry]],
         errors: Sequence[dict[str, str | None]],
         broken: dict[int, str],
     ) -> None:
-        settlements = []
+        settlements: dict[int, list[Settlement]] = {}
         left: Counter[str] = Counter()
-        for place, (entry, outcomes) in enumerate(zip(page, errors, strict=True)):
+        for place, ((partition, entry), outcomes) in enumerate(zip(pages, errors, strict=True)):
             if place in broken:
-                settlements.append(Settlement(entry.id, dead="*", error=broken[place]))
+                settlements.setdefault(partition, []).append(Settlement(entry.id, dead="*", error=broken[place]))
                 self._report.died += 1
                 continue
             dead = {event_id: error for event_id, error in outcomes.items() if error in NEVER}
@@ -156,8 +162,8 @@ class Run:
             self._report.died += len(dead)
             self._report.left += len(again)
             left.update(error for error in again.values() if error != NOT_TRIED)
-            if outcomes and len(again) < len(outcomes):
-                settlements.append(
+            if len(again) < len(outcomes):
+                settlements.setdefault(partition, []).append(
                     Settlement(
                         entry.id,
                         again=entry.only(again) if again else "",
@@ -165,18 +171,20 @@ class Run:
                         error=", ".join(sorted(filter(None, set(dead.values())))),
                     )
                 )
-        if settlements:
-            self._outbox.settle(partition, settlements)
-        if dead_ones := [each.entry_id for each in settlements if each.dead]:
+        for partition, each in settlements.items():
+            self._outbox.settle(partition, each)
+        if dead_ones := [one.entry_id for each in settlements.values() for one in each if one.dead]:
             logger.error("EventBridge can never take these events; they are dead letters now", entry_ids=dead_ones)
         if left:
-            logger.error("Events are not accepted yet; they stay in the outbox", partition=partition, errors=left)
+            logger.error("Events are not accepted yet; they stay in the outbox", errors=left)
 
     def _put(self, batch: Sequence[_Sent]) -> tuple[Sequence[_Sent], list[str | None]]:
-        return batch, self._errors(batch) if self.goes_on() else [NOT_TRIED] * len(batch)
+        return batch, self._errors(batch)
 
     def _errors(self, batch: Sequence[_Sent]) -> list[str | None]:
         """Publish a batch; for each event None or its error. One that is refused whole is split until one is left."""
+        if not self.goes_on():
+            return [NOT_TRIED] * len(batch)
         try:
             errors = within(CALL, lambda: self._stream.publish([each.event for each in batch]))
         except ClientError as failure:
@@ -189,6 +197,8 @@ class Run:
         except Exception as failure:  # boto3 can raise anything
             return self._fail(repr(failure), batch)
         else:
+            if len(errors) != len(batch):
+                return ["NoAnswer"] * len(batch)
             if THROTTLED.intersection(filter(None, errors)):
                 self._fail("it throttles")
             return errors

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from typing import Any
+from urllib.parse import urlsplit
 
 import redis
 from redis.backoff import NoBackoff
@@ -41,14 +42,18 @@ class Connection:
             raise StoreUnavailable from error
 
     def commands(self, each: Iterable[Sequence[str | int]]) -> list[Any]:
-        """Run many commands together, which may be of many partitions. Not atomic."""
+        """Run many commands together, which may be of many partitions. Not atomic; None for one that fails alone."""
         try:
             with self.client.pipeline(transaction=False) as pipeline:
                 for args in each:
                     pipeline.execute_command(*args)
-                return list(pipeline.execute())
+                answers = pipeline.execute(raise_on_error=False)
         except FAILURES as error:
             raise StoreUnavailable from error
+        for failure in answers:
+            if isinstance(failure, Exception):
+                logger.error("A command failed; its key is left out", error=repr(failure))
+        return [None if isinstance(each, Exception) else each for each in answers]
 
     def script(self, name: str, keys: Sequence[str], *args: str | int) -> Any:
         """Run a script: EVALSHA, and EVAL where the server does not know it (register_script asks every primary)."""
@@ -62,10 +67,20 @@ class Connection:
             raise StoreUnavailable from error
 
 
+def _checked(url: str) -> str:
+    """This URL. Raises ValueError when it names no host, or holds a character of a password that is not escaped."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("redis", "rediss") or not parts.hostname or parts.fragment or parts.port == 0:
+        raise ValueError
+    parts.hostname.encode("idna")
+    return url
+
+
 def connect(settings: Settings) -> Connection:
     """A connection to the store that the settings name. Raises StoreUnavailable; the next call may succeed."""
     options: dict[str, Any] = {
         "decode_responses": True,
+        "encoding_errors": "replace",  # a broken piece costs itself, and not the page that it is on
         "socket_connect_timeout": TIMEOUT,
         "socket_timeout": TIMEOUT,
         "retry": Retry(NoBackoff(), 1),  # redis-py's defaults outlive a Lambda's caller
@@ -87,7 +102,7 @@ def connect(settings: Settings) -> Connection:
 
             options["credential_provider"] = secret = SecretCredentials(settings.redis_secret_arn, settings.aws_region)
             url = secret.url
-        made = client.from_url(url, **options)
+        made = client.from_url(_checked(url), **options)
         if isinstance(made, redis.Redis):  # which refuses an option that it does not know only here
             made.connection_pool.make_connection()
         return Connection(made)

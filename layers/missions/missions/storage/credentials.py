@@ -106,10 +106,10 @@ def _unreadable(error: BaseException | None) -> redis.ConnectionError:
 def _parse(text: Any) -> _Url:
     try:
         parts = urlsplit(text.strip())
-        whole = parts.scheme == "rediss" and parts.hostname and parts.password and parts.port != 0
+        valid = parts.scheme == "rediss" and parts.hostname and parts.password and parts.port != 0
     except (ValueError, AttributeError):  # a port out of range, say; or no text at all
-        whole = False
-    if not whole:
+        valid = False
+    if not valid:
         # never the text itself, nor an error that quotes it: it may be logged
         raise redis.ConnectionError("The secret of the store must be a URL like rediss://user:password@host:6379")
     place = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()

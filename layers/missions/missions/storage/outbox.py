@@ -9,7 +9,6 @@ from missions.storage import keys, records
 from missions.storage.connection import Connection
 
 PAGE_BYTES = 2_000_000  # after which a page ends
-SETTLED_AT_ONCE = 900  # entries; ElastiCache Serverless refuses more than 3,999 arguments
 
 
 class Backlog(NamedTuple):
@@ -49,7 +48,8 @@ class Outbox:
         lengths = self._connection.commands(
             ("XLEN", stream(partition)) for partition in every for stream in (keys.outbox, keys.dead)
         )
-        counts = [each for each in zip(every, lengths[::2], lengths[1::2], strict=True) if any(each[1:])]
+        numbers = [each or 0 for each in lengths]
+        counts = [each for each in zip(every, numbers[::2], numbers[1::2], strict=True) if any(each[1:])]
         firsts = self._connection.commands(
             ("XRANGE", keys.outbox(partition), "-", "+", "COUNT", 1) for partition, _, _ in counts
         )
@@ -70,14 +70,12 @@ class Outbox:
         return Page([_entry(entry_id, _pairs(fields)) for entry_id, fields in found], follow)
 
     def settle(self, partition: int, settlements: Sequence[Settlement]) -> int:
-        """Say what became of entries; tells how many were settled now, and not by somebody else before."""
-        settled = 0
-        for first in range(0, len(settlements), SETTLED_AT_ONCE):
-            part = settlements[first : first + SETTLED_AT_ONCE]
-            settled += self._connection.script(
-                "settle", [keys.outbox(partition), keys.dead(partition)], *(text for each in part for text in each)
-            )
-        return settled
+        """Say what became of entries (900 at most: ElastiCache Serverless refuses 4,000 arguments).
+
+        Gives how many were settled now, and not by somebody else before.
+        """
+        streams = [keys.outbox(partition), keys.dead(partition)]
+        return int(self._connection.script("settle", streams, *(text for each in settlements for text in each)))
 
     def revive(self, partition: int, entry_ids: Sequence[str]) -> list[str | None]:
         """Put dead letters back into the outbox; gives the new id of each, None when it is not there."""
@@ -86,7 +84,7 @@ class Outbox:
     def namespaces(self) -> Iterator[str]:
         """The namespaces that have missions, in order."""
         sets = self._connection.commands(("SMEMBERS", keys.namespaces(each)) for each in range(keys.PARTITIONS))
-        yield from sorted(name for names in sets for name in names)
+        yield from sorted(name for names in sets for name in names or ())
 
 
 def _pairs(flat: Sequence[str]) -> Mapping[str, str]:
@@ -101,12 +99,19 @@ def _entry(entry_id: str, fields: Mapping[str, str]) -> OutboxEntry:
             id=entry_id,
             namespace=facts["namespace"],
             mission_id=facts["mission"],
-            moment=int(facts["moment"]),
+            moment=_moment(facts["moment"]),
             sequence=int(facts["sequence"]),
             old_status=facts.get("old_status", ""),
             drafts=fields["drafts"],
             error=fields.get("error", ""),
         )
-    except (ValueError, KeyError):
+    except (ValueError, KeyError, AttributeError):
         written = int(entry_id.partition("-")[0])  # milliseconds
         return OutboxEntry(entry_id, "", "", written * 1000, 0, "", json.dumps(fields), fields.get("error", ""))
+
+
+def _moment(text: str) -> int:
+    moment = int(text)
+    if not 0 <= moment < 10**16:
+        raise ValueError("no moment of this time")
+    return moment

@@ -5,11 +5,10 @@ from collections.abc import Mapping
 from pydantic_core import from_json, to_json
 
 from missions.domain.errors import BrokenRecord
+from missions.domain.events import BROKEN
 from missions.domain.fields import compact_json
 from missions.domain.models import LogEntry, LogLevel, Mission, MissionCreate, MissionStatus
 from missions.domain.writes import NewEntry
-
-BROKEN = (ValueError, KeyError, TypeError, AttributeError, RecursionError)  # what a text raises that is no record
 
 
 class BrokenLogEntry(Exception):

@@ -18,7 +18,7 @@ from missions.domain.errors import (
     StaleVersion,
     TransitionRefused,
 )
-from missions.domain.events import Draft, OutboxEntry
+from missions.domain.events import BROKEN, Draft, OutboxEntry
 from missions.domain.fields import compact_json
 from missions.domain.models import (
     LogEntry,
@@ -32,7 +32,7 @@ from missions.domain.models import (
     Stats,
 )
 from missions.domain.writes import NewEntry, Result, Write
-from missions.log import logger
+from missions.log import log_context, logger
 from missions.storage import keys, records
 from missions.storage.connection import Connection
 from missions.storage.keys import Keys
@@ -69,9 +69,7 @@ class Store:
         if reply[0] == "conflict":
             raise MissionExists(mission_id)
         outcome, replayed, mission_id, state, entry_id = reply
-        line, reason = state.split("\n", 1)
-        known = records.facts(line)
-        mission = records.mission_of(mission_id, known, reason, content)
+        known, mission = _state(mission_id, state, content)
         made = [_entry(entry_id, write, mission_id, known, drafts, text)] if entry_id else []
         return Result(mission, outcome, bool(replayed)), made
 
@@ -107,12 +105,12 @@ class Store:
         match reply:
             case ["stale", version]:
                 raise StaleVersion(int(version))
-            case ["refused", current]:
+            case ["refused", current] if current in set(MissionStatus):
                 raise TransitionRefused(MissionStatus(current), status)
+            case ["refused", _]:
+                raise BrokenRecord(mission_id)
         outcome, replayed, state, content, entry_id, old = reply
-        line, why = state.split("\n", 1)
-        known = records.facts(line)
-        mission = records.mission_of(mission_id, known, why, content)
+        known, mission = _state(mission_id, state, content)
         made = [_entry(entry_id, write, mission_id, known, drafts, text, old)] if entry_id else []
         return Result(mission, outcome, bool(replayed)), made
 
@@ -160,6 +158,7 @@ class Store:
         args: list[str | int],
     ) -> list[Any]:
         """Run a writing script with what they all have (write.lua). Raises KeyReused, MissionNotFound, BrokenRecord."""
+        log_context.append_keys(mission_id=mission_id)
         fingerprint = hashlib.blake2b("\0".join((script, *request)).encode(), digest_size=12).hexdigest()
         reply: list[Any] = self._connection.script(
             script,
@@ -208,8 +207,10 @@ class Store:
         found = self._connection.script("read_missions", [names.mission(each) for each in ids]) if ids else []
         missions = [
             mission
-            for mission in (_listed(each, record) for each, record in zip(ids, found, strict=False))
-            if mission and mission.status in statuses  # its status may have changed since the index was read
+            for member, record in zip(shown, found, strict=False)
+            if (mission := _listed(member[16:], record))
+            and mission.status in statuses  # its status may have changed since the index was read
+            and records.moment(mission.created_at) == member[:16]  # of a mission that was lost an index may have more
         ]
         more = len(found) < len(members)
         return MissionPage(
@@ -268,6 +269,16 @@ def _refuse(reply: Sequence[Any], mission_id: str) -> None:
             raise MissionNotFound(mission_id)
         case ["broken"]:
             raise BrokenRecord(mission_id)
+
+
+def _state(mission_id: str, state: str, content: str) -> tuple[Mapping[str, str], Mission]:
+    """Facts and mission from what a script replies."""
+    try:
+        line, reason = state.split("\n", 1)
+        known = records.facts(line)
+        return known, records.mission_of(mission_id, known, reason, content)
+    except BROKEN as error:
+        raise BrokenRecord(mission_id) from error
 
 
 def _entry(

@@ -13,22 +13,21 @@ if answer then return {'appended', replayed, answer, 0} end
 
 local facts, what = head(KEYS[1])
 if not facts then return {what} end
-local active, sequence, logged = fact(facts, 'active'), fact(facts, 'sequence'), fact(facts, 'logged')
+local active, sequence, logged = fact(facts, 'active'), count(facts, 'sequence'), count(facts, 'logged')
 if not (active and sequence and logged) then return {'broken'} end
 redis.call('LLEN', KEYS[2])
-redis.call('XLEN', KEYS[3])
 
-local now, count = clock(active), tonumber(ARGV[6])
-local changed = with_facts(facts, {active = now, sequence = sequence + count, logged = logged + count})
+local now, number = clock(active), tonumber(ARGV[6])
+local reply = {'appended', 0, now, sequence + 1}
+for i = 7 + number, #ARGV do reply[#reply + 1] = publish(ARGV[i], now, sequence + 1) end
+local changed = with_facts(facts, {active = now, sequence = sequence + number, logged = logged + number})
 if #changed == #facts then -- as nearly always: what the caller sent is neither read nor written
   redis.call('SETRANGE', KEYS[1], 0, changed)
 else
   redis.call('SET', KEYS[1], changed .. redis.call('GETRANGE', KEYS[1], #facts, -1))
 end
 local entries = {}
-for i = 1, count do entries[i] = 'moment=' .. now .. ' ' .. ARGV[6 + i] end
+for i = 1, number do entries[i] = 'moment=' .. now .. ' ' .. ARGV[6 + i] end
 redis.call('RPUSH', KEYS[2], unpack(entries))
-local reply = {'appended', 0, now, sequence + 1}
-for i = 7 + count, #ARGV do reply[#reply + 1] = publish(ARGV[i], now, sequence + 1) end
 record(now)
 return reply

@@ -21,10 +21,12 @@ if answer then
   return {outcome, replayed, first, content, '', ''}
 end
 
-local status, version, created = fact(facts, 'status'), fact(facts, 'version'), fact(facts, 'created')
+local status, version, created = fact(facts, 'status'), count(facts, 'version'), fact(facts, 'created')
 local updated, active = fact(facts, 'updated'), fact(facts, 'active')
-local sequence, logged, ran = fact(facts, 'sequence'), fact(facts, 'logged'), fact(facts, 'ran')
-if not (status and version and created and updated and active and sequence and logged) then return {'broken'} end
+local sequence, logged, ran = count(facts, 'sequence'), count(facts, 'logged'), count(facts, 'ran')
+if not (status and version and created and tonumber(updated) and active and sequence and logged) then
+  return {'broken'}
+end
 if ARGV[7] ~= '*' and not ARGV[7]:find(' ' .. version .. ' ', 1, true) then return {'stale', version} end
 if status == ARGV[6] then
   record('unchanged ' .. facts .. '\n' .. reason)
@@ -37,39 +39,42 @@ end
 if not source then return {'refused', status} end
 
 redis.call('LLEN', KEYS[2])
-redis.call('XLEN', KEYS[3])
 local counts = redis.call('HMGET', KEYS[5], status, ARGV[6])
-redis.call('HLEN', KEYS[6])
+local left, reached = tonumber(counts[1] or 0), tonumber(counts[2] or 0)
 redis.call('ZCARD', KEYS[7])
 redis.call('ZCARD', source)
+
+local now = clock(active)
+local changes = {
+  status = ARGV[6], version = version + 1, updated = now, active = now, sequence = sequence + 2, logged = logged + 1,
+}
 
 -- How long finished missions ran, in milliseconds, counted in buckets: below 32 each number has its own, then each
 -- power of two is cut in 16. A bucket is named by the least number in it. A mission that is cancelled after it finished
 -- is taken out again.
-local function count(milliseconds, by)
-  local width = 1
-  while milliseconds >= 32 * width do width = width * 2 end
-  redis.call('HINCRBY', KEYS[6], math.floor(milliseconds / width) * width, by)
-  redis.call('HINCRBY', KEYS[6], 'sum', by * milliseconds + 0) -- + 0: no minus zero
-end
-
-local now = clock(active)
-local changes = {
-  status = ARGV[6], version = version + 1, updated = now, active = now,
-  sequence = sequence + 2, logged = logged + 1,
-}
+local by = 0
 if ARGV[6] == 'COMPLETED' or ARGV[6] == 'FAILED' then
-  changes.ran = math.floor((now - updated) / 1000)
-  count(changes.ran, 1)
+  by, ran = 1, math.floor((now - updated) / 1000)
+  changes.ran = ran
 elseif ran then -- it had finished
-  count(tonumber(ran), -1)
+  by = -1
 end
+local width = 1
+while by ~= 0 and ran >= 32 * width do width = width * 2 end
+local bucket = by ~= 0 and math.floor(ran / width) * width
+local ends = redis.call('HMGET', KEYS[6], bucket or 'sum', 'sum')
+if not (left and reached and tonumber(ends[1] or 0) and tonumber(ends[2] or 0)) then return {'broken'} end
+
 local state = with_facts(facts, changes) .. '\n' .. ARGV[8]
+local entry = ARGV[10] == '' and '' or publish(ARGV[10], now, sequence + 1, status)
 redis.call('SET', KEYS[1], state .. '\n' .. content)
 redis.call('RPUSH', KEYS[2], 'moment=' .. now .. ' from=' .. status .. ' to=' .. ARGV[6] .. ' ' .. ARGV[9])
 redis.call('ZREM', source, created .. ARGV[5])
 redis.call('ZADD', KEYS[7], 0, created .. ARGV[5])
-redis.call('HSET', KEYS[5], status, (counts[1] or 0) - 1, ARGV[6], (counts[2] or 0) + 1, 'last_updated', now)
-local entry = ARGV[10] == '' and '' or publish(ARGV[10], now, sequence + 1, status)
+redis.call('HSET', KEYS[5], status, left - 1, ARGV[6], reached + 1, 'last_updated', now)
+if bucket then
+  redis.call('HINCRBY', KEYS[6], bucket, by)
+  redis.call('HINCRBY', KEYS[6], 'sum', by * ran + 0) -- + 0: no minus zero
+end
 record('changed ' .. state)
 return {'changed', 0, state, content, entry, status}

@@ -5,6 +5,11 @@ local function fact(facts, name)
   return (' ' .. facts):match(' ' .. name .. '=(%S*)')
 end
 
+local function count(facts, name) -- a fact that counts something; nil when it is no number that Lua counts exactly
+  local value = tonumber(fact(facts, name))
+  return value and value >= 0 and value < 1e15 and value or nil
+end
+
 local function with_facts(facts, changes)
   facts = facts:gsub('(%w+)=%S*', function(name)
     local value = changes[name]

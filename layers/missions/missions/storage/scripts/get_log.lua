@@ -9,13 +9,14 @@
 -- @include facts
 
 local facts, what = head(KEYS[1])
-local logged = facts and tonumber(fact(facts, 'logged'))
+local logged = facts and count(facts, 'logged')
 if not logged then return {facts and 'broken' or what} end
 
 local BYTES = 2000000 -- Lambda answers 6 MB, in which JSON within JSON may take more than twice its length
 local EXAMINED = 1000 -- with a filter a call looks at no more than these, and a page may be short
 local oldest = ARGV[3] == 'oldest'
 local limit = tonumber(ARGV[2])
+local step = #ARGV > 3 and math.max(limit, 200) or limit -- what a filter leaves out must not cost a read of its own
 local gone = math.max(0, logged - redis.call('LLEN', KEYS[2]))
 local position = math.min(tonumber(ARGV[1]) or logged, logged)
 local levels = {}
@@ -29,9 +30,9 @@ local stop = oldest and math.min(logged, position + EXAMINED) or math.max(gone, 
 while not full and (oldest and position < stop or not oldest and position > stop) do
   local first, last
   if oldest then
-    first, last = position, math.min(stop, position + limit) - 1
+    first, last = position, math.min(stop, position + step) - 1
   else
-    first, last = math.max(stop, position - limit), position - 1
+    first, last = math.max(stop, position - step), position - 1
   end
   local entries = redis.call('LRANGE', KEYS[2], first - gone, last - gone)
   for i = 1, #entries do

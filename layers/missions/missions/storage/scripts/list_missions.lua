@@ -1,6 +1,6 @@
 #!lua flags=no-writes
 -- Which missions a page shows, by creation time and then id. Each status has its index; a page merges those asked for,
--- in one step: a mission that changes its status meanwhile is in one of them, and in one only.
+-- in one step: a mission that changes its status at that moment is in one of them, and in one only.
 -- KEYS: the indexes
 -- ARGV: 1 how many, 2 'newest' or 'oldest' first, 3 and 4 what the members lie between
 -- Replies the members: the moment of the creation (16 digits) and the id.

@@ -17,8 +17,10 @@ for i, id in ipairs(ARGV) do
         kept[#kept + 1] = entry[2][j + 1]
       end
     end
-    redis.call('XDEL', KEYS[2], id)
-    moved[i] = redis.call('XADD', KEYS[1], '*', unpack(kept))
+    if #kept > 0 then
+      moved[i] = redis.call('XADD', KEYS[1], '*', unpack(kept))
+      redis.call('XDEL', KEYS[2], id)
+    end
   end
 end
 return moved

@@ -5,7 +5,7 @@
 -- A mission is three lines: its facts, its reason as JSON or empty, and what its caller sent as JSON. A log entry is two:
 -- its facts, and its message and data as JSON. Moments are 16 digits, Unix microseconds: a float would lose some. JSON is
 -- never decoded here. Redis rolls nothing back: a script reads every key that it will write (a key of a wrong type fails
--- there), decides, and writes last.
+-- there), decides, and writes last; into the outbox first, which is the one write that can fail by itself.
 
 local function clock(last) -- the store's clock, but never before `last`: it may have been set back
   local time = redis.call('TIME')
