@@ -44,14 +44,17 @@ OPERATIONS = {
 RELAY = {"read_outbox", "settle", "revive"}
 
 # In front of a script: `redis` is its own, which refuses a key that is not in KEYS. Every command that the scripts use
-# has its one key as first argument, but for TIME, which has none.
+# has its one key as first argument, but for TIME, which has none, and EXISTS, which has only keys.
 GUARD = """
 local server, allowed = redis, {}
 for _, key in ipairs(KEYS) do allowed[key] = true end
 local function checked(run)
   return function(command, ...)
-    local key = ...
-    if command ~= 'TIME' and not allowed[key] then error('KEYS does not name ' .. tostring(key)) end
+    local named = command == 'TIME' and 0 or command == 'EXISTS' and select('#', ...) or 1
+    for i = 1, named do
+      local key = select(i, ...)
+      if not allowed[key] then error('KEYS does not name ' .. tostring(key)) end
+    end
     return run(command, ...)
   end
 end

@@ -3,7 +3,8 @@
 -- KEYS: 1 to 4 see write.lua
 -- ARGV: 1 to 5 see write.lua, 6 number of entries, 7.. the entries, then the drafts of their events, an array for each
 --       ten of them, or nothing
--- Replies {'appended', replayed, moment, sequence of the first event, outbox entry ids, ...}; or {'missing'}, {'broken'}, {'reused'}.
+-- Replies {'appended', replayed, moment, sequence of the first event, outbox entry ids, ...}; or {'missing'},
+-- {'broken'}, {'reused'}.
 -- @include write
 -- @include facts
 

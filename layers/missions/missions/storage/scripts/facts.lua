@@ -22,7 +22,8 @@ local function with_facts(facts, changes)
   return facts
 end
 
--- The facts of a mission, without what its caller sent. Without a mission nil and 'missing', without facts nil and 'broken'.
+-- The facts of a mission, without what its caller sent. Without a mission nil and 'missing', without facts nil and
+-- 'broken'.
 local function head(mission)
   local facts = redis.call('GETRANGE', mission, 0, 511):match('^([^\n]*)\n')
   if facts then return facts end

@@ -2,10 +2,10 @@
 -- KEYS: 1 mission, 2 log, 3 outbox of the partition, 4 write token
 -- ARGV: 1 fingerprint of the request, 2 id of this attempt, 3 life of the token in seconds, 4 namespace, 5 mission id
 --
--- A mission is three lines: its facts, its reason as JSON or empty, and what its caller sent as JSON. A log entry is two:
--- its facts, and its message and data as JSON. Moments are 16 digits, Unix microseconds: a float would lose some. JSON is
--- never decoded here. Redis rolls nothing back: a script reads every key that it will write (a key of a wrong type fails
--- there), decides, and writes last; into the outbox first, which is the one write that can fail by itself.
+-- A mission is three lines: its facts, its reason as JSON or empty, and what its caller sent as JSON. A log entry is
+-- two: its facts, and its message and data as JSON. Moments are 16 digits, Unix microseconds: a float would lose some.
+-- JSON is never decoded here. Redis rolls nothing back: a script reads every key that it will write (a key of a wrong
+-- type fails there), decides, and writes last; into the outbox first, which is the one write that can fail by itself.
 
 local function clock(last) -- the store's clock, but never before `last`: it may have been set back
   local time = redis.call('TIME')
@@ -13,8 +13,8 @@ local function clock(last) -- the store's clock, but never before `last`: it may
   return last and last > now and last or now
 end
 
--- What this token's first run answered, or nil. Second result: whether the caller asks again, and not the client library.
--- Third result: whether the token belongs to another request.
+-- What this token's first run answered, or nil. Second result: whether the caller asks again, and not the client
+-- library. Third result: whether the token belongs to another request.
 local function recorded()
   local token = redis.call('GET', KEYS[4])
   if not token then return nil end
