@@ -33,5 +33,5 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
         headers["Idempotency-Key"] = str(uuid4())
     if "If-Match" in headers:
         headers["If-Match"] = '"1"'
-    if 1 <= len(str(query.get("cursor", ""))) <= 200:
+    if 1 <= len(str(query.get("cursor", ""))) <= 256:
         del query["cursor"]
