@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from missions import runtime, service
 from missions.domain import events
+from missions.domain.errors import StoreUnavailable
 from missions.domain.events import Event
 from missions.domain.models import MissionCreate, MissionLogEntry, MissionStatus
 from missions.domain.writes import Write
@@ -508,3 +509,17 @@ def test_a_partition_whose_outbox_is_of_a_wrong_type_does_not_stop_the_others(sy
     system.redis.set(keys.outbox(700), "in the way")
     system.redis.set(keys.dead(701), "in the way")
     assert invoke()["published"] == 2
+
+
+@pytest.mark.usefixtures("at_once")
+def test_dead_letters_that_take_nothing_more_cost_no_event(system: System) -> None:
+    leave_in_outbox()
+    system.redis.xadd(keys.dead(partition_of("default")), {"facts": "x"}, id=f"{2**64 - 1}-{2**64 - 1}")
+
+    class Refusing:
+        def publish(self, sent: Sequence[Event]) -> list[str | None]:
+            return ["MalformedDetail"] * len(sent)
+
+    with pytest.raises(StoreUnavailable):
+        drain(Refusing())
+    assert len(undelivered()) == 2

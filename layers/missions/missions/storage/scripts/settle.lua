@@ -7,22 +7,23 @@
 -- Replies how many entries this call settled.
 
 redis.call('XLEN', KEYS[2])
+
+local function add(stream, entry, drafts, ...)
+  local fields = entry[2]
+  for i = 1, #fields, 2 do
+    if fields[i] == 'drafts' and drafts ~= '*' then fields[i + 1] = drafts end
+  end
+  for _, more in ipairs({...}) do fields[#fields + 1] = more end
+  redis.call('XADD', stream, '*', unpack(fields))
+end
+
 local settled = 0
 for i = 1, #ARGV, 4 do
   local id, again, dead, failure = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
   local entry = (again ~= '' or dead ~= '') and redis.call('XRANGE', KEYS[1], id, id)[1]
-  if redis.call('XDEL', KEYS[1], id) == 1 then
-    settled = settled + 1
-    local function add(stream, drafts, ...)
-      local fields = entry[2]
-      for j = 1, #fields, 2 do
-        if fields[j] == 'drafts' and drafts ~= '*' then fields[j + 1] = drafts end
-      end
-      for _, more in ipairs({...}) do fields[#fields + 1] = more end
-      redis.call('XADD', stream, '*', unpack(fields))
-    end
-    if again ~= '' then add(KEYS[1], again) end
-    if dead ~= '' then add(KEYS[2], dead, 'error', failure) end
-  end
+  -- It is added before it is deleted: a stream that takes nothing more must not cost an event.
+  if entry and again ~= '' then add(KEYS[1], entry, again) end
+  if entry and dead ~= '' then add(KEYS[2], entry, dead, 'error', failure) end
+  settled = settled + redis.call('XDEL', KEYS[1], id)
 end
 return settled
