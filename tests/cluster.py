@@ -17,11 +17,7 @@ SLOTS = 16384
 def cluster(primaries: int = 3, replicas: int = 0) -> Iterator[list[int]]:
     """Start a cluster and stop it in the end; each primary has so many replicas. Gives the ports, primaries first."""
     with ExitStack() as stack:
-        config = {"cluster-enabled": "yes", "cluster-node-timeout": 2000}
-        servers = [
-            stack.enter_context(ValkeyServer(port=free_port(), config=config))
-            for _ in range(primaries * (1 + replicas))
-        ]
+        servers = [stack.enter_context(_server()) for _ in range(primaries * (1 + replicas))]
         nodes = [stack.enter_context(redis.Redis(port=server.port, decode_responses=True)) for server in servers]
         for number, node in enumerate(nodes):
             # Nodes that meet at the same epoch have to agree on another one first, which takes seconds.
@@ -30,7 +26,7 @@ def cluster(primaries: int = 3, replicas: int = 0) -> Iterator[list[int]]:
             first, last = number * SLOTS // primaries, (number + 1) * SLOTS // primaries - 1
             node.execute_command("CLUSTER", "ADDSLOTSRANGE", first, last)
         for server in servers[1:]:
-            nodes[0].execute_command("CLUSTER", "MEET", "127.0.0.1", server.port)
+            nodes[0].execute_command("CLUSTER", "MEET", "127.0.0.1", server.port, server._config["cluster-port"])
         for node in nodes:
             wait_until(lambda node=node: _known(node) == len(nodes))  # type: ignore[misc]
         for number, node in enumerate(nodes[primaries:]):
@@ -38,6 +34,12 @@ def cluster(primaries: int = 3, replicas: int = 0) -> Iterator[list[int]]:
         for node in nodes:
             wait_until(lambda node=node: _ready(node))  # type: ignore[misc]
         yield [server.port for server in servers]
+
+
+def _server() -> ValkeyServer:
+    # Valkey's own choice of the second port, 10,000 above the first, may be one that a client has.
+    config = {"cluster-enabled": "yes", "cluster-node-timeout": 2000, "cluster-port": free_port()}
+    return ValkeyServer(port=free_port(), config=config)
 
 
 def wait_until(happened: Callable[[], bool], seconds: float = 20) -> None:

