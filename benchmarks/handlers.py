@@ -15,6 +15,7 @@ from missions.domain.models import MissionPage, MissionQuery, MissionStatus
 from missions.log import logger
 from missions.publishing.emitter import Emitter
 from missions.storage.connection import Connection
+from missions.storage.nodes import Nodes
 from rich.progress import track
 
 from benchmarks import floor, specification, version1, world
@@ -54,7 +55,7 @@ def against_version_1(report: Report, client: redis.Redis, bare: redis.Redis, ro
     runtime.replace(world.sandbox(world.port_of(client)))
     client.script_load(version1.CREATE.text)
     replay(client, [version1.create_call(each, world.content()) for each in world.new_ids(STORED)])
-    connection = Connection(bare, {"list": version1.LIST}.__getitem__)
+    connection = Connection(Nodes(bare.connection_pool), {"list": version1.LIST}.__getitem__)
     query = MissionQuery(limit=world.PAGE)
 
     def contender(call: Callable[[], MissionPage]) -> Contender:

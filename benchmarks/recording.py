@@ -87,7 +87,6 @@ def record(size: int = 135, *, publishing: bool = True) -> dict[str, list[Call]]
                 for token in client.scan_iter(f"*{ATTEMPT}"):
                     client.delete(token)  # so that one attempt may do all of it
         finally:
-            runtime.current.connection.client.close()
             runtime.replace(before)
     return found
 

@@ -62,7 +62,6 @@ def serve() -> None:
     password = new_password()
     variables = {
         "REDIS_URL": f"redis://:{password}@{HOST}:{redis}",
-        "REDIS_CLUSTER": "false",
         "REDIS_IAM_USER": "",
         "EVENT_BUS_NAME": BUS,
         "AWS_ENDPOINT_URL_EVENTBRIDGE": f"http://{HOST}:{events}",

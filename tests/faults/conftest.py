@@ -5,7 +5,8 @@ from dataclasses import astuple
 from pathlib import Path
 
 import pytest
-from missions.storage.connection import Connection
+import redis
+from missions.storage.nodes import Address, Nodes
 
 from local.doubles.eventbridge import StrictEventBridge, strict_eventbridge
 from tests.conftest import fresh_sandbox
@@ -26,7 +27,14 @@ def _fault(test: str) -> str:
 @pytest.fixture(autouse=True)
 def a_connection_for_each_command(monkeypatch: pytest.MonkeyPatch) -> None:
     """Threads stand for sandboxes here, and would wait for each other's commands on the one connection of a sandbox."""
-    monkeypatch.setattr(Connection, "_one", property(lambda connection: connection.client))
+    at = Nodes.at
+
+    def pooled(nodes: Nodes, address: Address) -> redis.Redis:
+        client = at(nodes, address)
+        client.connection, client._single_connection_client = None, False
+        return client
+
+    monkeypatch.setattr(Nodes, "at", pooled)
 
 
 @pytest.fixture

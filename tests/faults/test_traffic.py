@@ -129,7 +129,7 @@ def clock_set_back(system: System) -> Iterator[None]:
         return Script.of(scripts.load(name).text.replace("redis.call('TIME')", back))
 
     here = fresh_sandbox()
-    here.connection = Connection(connect(here.settings).client, patched)
+    here.connection = Connection(connect(here.settings).nodes, patched)
     yield
     fresh_sandbox()
 

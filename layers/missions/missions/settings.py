@@ -13,7 +13,6 @@ class Settings(BaseModel):
 
     redis_url: str = ""
     redis_secret_arn: str = ""  # the secret that holds the URL instead
-    redis_cluster: bool = False
     redis_iam_user: str = ""  # the ElastiCache user to sign in as, with the role of the function
     redis_iam_cache: str = ""  # the name of the cache that the user belongs to
     redis_iam_serverless: bool = False

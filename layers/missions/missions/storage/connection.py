@@ -1,70 +1,157 @@
 """The connection to Redis, a single server or a cluster. It answers or fails within three seconds."""
 
+import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from functools import cached_property
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlsplit
 
 import redis
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisClusterException, RedisError
+from redis.exceptions import (
+    AskError,
+    ClusterDownError,
+    MovedError,
+    NoScriptError,
+    ReadOnlyError,
+    RedisError,
+    TryAgainError,
+)
+from redis.exceptions import ConnectionError as ConnectionFailed
+from redis.exceptions import TimeoutError as TimedOut
 from redis.retry import Retry
 
 from missions.domain.errors import StoreUnavailable
 from missions.log import logger
 from missions.settings import Settings
 from missions.storage import scripts
+from missions.storage.nodes import Address, Nodes, pointed
 
-TIMEOUT = 1.0  # seconds, to connect and for each answer; with one retry a stalled server is told within three
-# RedisClusterException is not a RedisError, and the discovery of a cluster lets OSError through
-FAILURES = (RedisError, RedisClusterException, OSError)
+TIMEOUT = 0.9  # seconds, to connect and for each answer
+LAST = 1.95  # seconds, after which no server is asked again: all is over within three
+PAUSE = 0.02  # seconds before a server is asked again, when the first answers did not settle who has the key
+ROUNDS = 4  # of commands that are run together: one fails, another says who has its keys now
+# The server is away, or is not what it was: a primary that became a replica says READONLY.
+GONE = (ConnectionFailed, TimedOut, ClusterDownError, ReadOnlyError, OSError)
+FAILURES = (RedisError, OSError)
 
 
 class Connection:
     """Runs commands and scripts. Every method raises StoreUnavailable when Redis does not answer, or with an error."""
 
-    def __init__(
-        self, client: redis.Redis | redis.RedisCluster, load: Callable[[str], scripts.Script] = scripts.load
-    ) -> None:
-        self.client = client
+    def __init__(self, nodes: Nodes, load: Callable[[str], scripts.Script] = scripts.load) -> None:
+        self.nodes = nodes
         self._load = load
 
-    @cached_property
-    def _one(self) -> redis.Redis | redis.RedisCluster:
-        """The client with a connection of its own: to take one from the pool costs a fifth of a command's time."""
-        return self.client.client() if isinstance(self.client, redis.Redis) else self.client  # type: ignore[no-untyped-call]
-
-    def command(self, *args: str | int) -> Any:
+    def command(self, name: str, key: str, *args: str | int) -> Any:
         """Run one command."""
-        try:
-            return self._one.execute_command(*args)  # type: ignore[no-untyped-call]
-        except FAILURES as error:
-            raise StoreUnavailable from error
-
-    def commands(self, each: Iterable[Sequence[str | int]]) -> list[Any]:
-        """Run many commands together, which may be of many partitions. Not atomic; None for one that fails alone."""
-        try:
-            with self.client.pipeline(transaction=False) as pipeline:
-                for args in each:
-                    pipeline.execute_command(*args)
-                answers = pipeline.execute(raise_on_error=False)
-        except FAILURES as error:
-            raise StoreUnavailable from error
-        for failure in answers:
-            if isinstance(failure, Exception):
-                logger.error("A command failed; its key is left out", error=repr(failure))
-        return [None if isinstance(each, Exception) else each for each in answers]
+        return self._run(key, (name, key, *args))
 
     def script(self, name: str, keys: Sequence[str], *args: str | int) -> Any:
         """Run a script: EVALSHA, and EVAL where the server does not know it (register_script asks every primary)."""
         script = self._load(name)
+        return self._run(keys[0], ("EVALSHA", script.sha, len(keys), *keys, *args), script.text)
+
+    def commands(self, each: Iterable[tuple[Any, ...]]) -> list[Any]:
+        """Run commands of one key each together, all servers at once. Not atomic; None for one that fails.
+
+        Raises StoreUnavailable when all fail.
+        """
+        asked = list(each)
+        answers: list[Any] = [None] * len(asked)
+        failed: list[Address] = []
+        todo: Sequence[int] = range(len(asked))
+        for _ in range(ROUNDS):
+            if not todo:
+                break
+            shares = defaultdict[Address, list[int]](list)
+            for place in todo:
+                shares[self.nodes.owner(asked[place][1], failed)].append(place)
+            with ThreadPoolExecutor(len(shares)) as threads:
+                found = list(threads.map(lambda of: self._pipeline(of[0], [asked[n] for n in of[1]]), shares.items()))
+            for (address, places), share in zip(shares.items(), found, strict=True):
+                if isinstance(share, Exception):
+                    self.nodes.forget(address)
+                    failed.append(address)
+                    share = [share] * len(places)
+                for place, answer in zip(places, share, strict=True):
+                    if isinstance(answer, MovedError):
+                        self.nodes.moved(answer, address)
+                    elif isinstance(answer, AskError):  # a key that is moving just now
+                        answer = self._alone(asked[place])
+                    answers[place] = answer
+            todo = [place for place in todo if isinstance(answers[place], (MovedError, *GONE))]
+        failures = [answer for answer in answers if isinstance(answer, Exception)]
+        if failures and len(failures) == len(answers):
+            raise StoreUnavailable from failures[0]
+        if failures:
+            logger.error("Commands failed; their keys are left out", failed=len(failures), error=repr(failures[0]))
+        return [None if isinstance(answer, Exception) else answer for answer in answers]
+
+    def _pipeline(self, address: Address, commands: Iterable[tuple[Any, ...]]) -> list[Any] | Exception:
         try:
-            try:
-                return self._one.evalsha(script.sha, len(keys), *keys, *args)
-            except NoScriptError:
-                return self._one.eval(script.text, len(keys), *keys, *args)
+            with self.nodes.at(address).pipeline(transaction=False) as pipeline:
+                for command in commands:
+                    pipeline.execute_command(*command)  # type: ignore[no-untyped-call]
+                return pipeline.execute(raise_on_error=False)
         except FAILURES as error:
-            raise StoreUnavailable from error
+            return error
+
+    def _alone(self, command: tuple[Any, ...]) -> Any:
+        try:
+            return self._run(command[1], command)
+        except StoreUnavailable as error:
+            return error
+
+    def _run(self, key: str, command: tuple[Any, ...], text: str = "") -> Any:
+        """Run this where the key lives. Who fails twice is given up; what a write's repeat does its token decides."""
+        last = time.monotonic() + LAST
+        failed: list[Address] = []
+        address, asking = self.nodes.owner(key), False
+        turns = 0
+        while True:
+            try:
+                return _ask(self.nodes.at(address), command, asking)
+            except NoScriptError:
+                command = ("EVAL", text, *command[2:])
+                continue
+            except MovedError as error:
+                address, asking = self.nodes.moved(error, address), False
+                reason: Exception = error
+            except AskError as error:
+                address, asking = pointed(error, address), True
+                reason = error
+            except TryAgainError as error:  # some of its keys have moved already, and some have not
+                address, asking = self.nodes.owner(key, failed), False
+                reason = error
+            except GONE as error:
+                self.nodes.forget(address)
+                failed.append(address)
+                if failed.count(address) == 2:
+                    raise StoreUnavailable from error
+                address, asking = self.nodes.owner(key, failed), False
+                reason = error
+            except FAILURES as error:
+                raise StoreUnavailable from error
+            if time.monotonic() > last:
+                raise StoreUnavailable from reason
+            if turns:
+                time.sleep(PAUSE)
+            turns += 1
+
+
+def _ask(node: redis.Redis, command: tuple[Any, ...], asking: bool) -> Any:
+    """Run this. A server that does not own its slot yet has to be told ASKING, right before it."""
+    if not asking:
+        return node.execute_command(*command)  # type: ignore[no-untyped-call]
+    with node.pipeline(transaction=False) as pipeline:
+        for each in (("ASKING",), command):
+            pipeline.execute_command(*each)  # type: ignore[no-untyped-call]
+        _, answer = pipeline.execute(raise_on_error=False)
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
 
 
 def _checked(url: str) -> str:
@@ -83,10 +170,9 @@ def connect(settings: Settings) -> Connection:
         "encoding_errors": "replace",  # a broken piece costs itself, and not the page that it is on
         "socket_connect_timeout": TIMEOUT,
         "socket_timeout": TIMEOUT,
-        "retry": Retry(NoBackoff(), 1),  # redis-py's defaults outlive a Lambda's caller
+        "retry": Retry(NoBackoff(), 0),  # redis-py's defaults outlive a Lambda's caller; Connection asks again itself
     }
     url = settings.redis_url
-    client = redis.RedisCluster if settings.redis_cluster else redis.Redis
     try:
         if settings.redis_iam_user:
             from missions.storage.credentials import IamCredentials  # botocore costs 200 ms, and few stores need it
@@ -102,11 +188,10 @@ def connect(settings: Settings) -> Connection:
 
             options["credential_provider"] = secret = SecretCredentials(settings.redis_secret_arn, settings.aws_region)
             url = secret.url
-        made = client.from_url(_checked(url), **options)
-        if isinstance(made, redis.Redis):  # which refuses an option that it does not know only here
-            made.connection_pool.make_connection()
-        return Connection(made)
-    # A secret is read and a cluster is asked for its nodes here.
+        pool = redis.ConnectionPool.from_url(_checked(url), **options)
+        pool.make_connection()  # which refuses an option that it does not know; it does not connect
+        return Connection(Nodes(pool))
+    # A secret is read here.
     except FAILURES as error:
         raise StoreUnavailable from error
     except (ValueError, TypeError):
