@@ -1,5 +1,5 @@
 """Handler time, from the API Gateway event to the response: against the floor, and against the specification's way
-behind a proxy that adds a VPC's delay; a list against version 1's; round trips; many missions against few.
+behind a proxy that adds a VPC's delay; a list against version 1's; round trips; a cluster against a single server; many missions against few.
 """
 
 import logging
@@ -48,6 +48,7 @@ def measure(report: Report, *, quick: bool) -> None:
         with proxy(world.port_of(client)) as way:
             round_trips(report, client, way)
             behind_proxy(report, client, way, rounds=8 if quick else 30)
+    on_a_cluster(report, rounds=10 if quick else 40)
 
 
 def against_version_1(report: Report, client: redis.Redis, bare: redis.Redis, rounds: int) -> None:
@@ -100,6 +101,18 @@ def behind_proxy(report: Report, client: redis.Redis, way: Proxy, rounds: int) -
     after = way.added()
     check(min(given, after) > 0, "the proxy added no delay")
     report.add(Row("behind the proxy", "delay really given", shown(given), f"{shown(after)} afterwards"))
+
+
+def on_a_cluster(report: Report, rounds: int) -> None:
+    """With the URL of a primary that has nothing of the namespace, against a single server."""
+    with world.server() as alone, world.cluster() as cluster:
+        owner = world.owner(world.NAMES.partition)
+        ways = {
+            "cluster": world.service(cluster[owner], world.port_of(cluster[owner - 1])),
+            "single server": world.service(alone),
+        }
+        for operation in ("create_mission", "get_mission"):
+            report.compare("handler", f"{operation} on a cluster", world.take_turns(ways, operation, rounds))
 
 
 def measure_flat(report: Report, *, quick: bool) -> None:

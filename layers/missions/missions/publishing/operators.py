@@ -60,7 +60,8 @@ def answer(
     match request.action:
         case "count":
             _, report = relay.survey(outbox)
-            return {"undelivered": report.waiting, "oldest_seconds": report.oldest / 1000, "dead": report.dead}
+            found = {"undelivered": report.waiting, "oldest_seconds": report.oldest / 1000, "dead": report.dead}
+            return found | ({"unread_partitions": report.unread} if report.unread else {})
         case "list":
             return _listed(outbox, request)
         case "redeliver":
@@ -121,7 +122,7 @@ def _told(report: relay.Report, revived: int) -> dict[str, Any]:
 
 def _partitions(outbox: Outbox, request: OperatorRequest) -> dict[int, int]:
     """The partitions to look at, and how many dead letters each has."""
-    found = {each.partition: each.dead for each in outbox.survey()}
+    found = {each.partition: each.dead for each in outbox.survey().backlogs}
     if request.namespace is None:
         return found
     own = partition_of(request.namespace)

@@ -8,7 +8,7 @@ is tried again by the next run.
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import NamedTuple, Self
@@ -22,6 +22,9 @@ from missions.storage.outbox import Backlog, Outbox, Settlement
 
 PAGE = 500  # entries read at once
 MIN_AGE = 5_000  # milliseconds: a younger entry is still being published by its own request
+LOST = (
+    3  # partitions that do not answer before a run ends, since each may take seconds; the next survey goes round them
+)
 THREADS = 8  # calls of PutEvents at once
 CALL = 8.0  # seconds for one of them, since a time-out of boto3's is one for each read
 BATCH = 10  # events that a call takes
@@ -35,7 +38,10 @@ NOT_TRIED = "NotTried"
 
 @dataclass
 class Report:
-    """What a run found, in outbox entries (a write's events), and what it did, in events. `oldest` is an age in ms."""
+    """What a run found, in outbox entries (a write's events), and what it did, in events.
+
+    `oldest` is an age in milliseconds, `unread` how often a partition could not be read or settled.
+    """
 
     waiting: int = 0
     oldest: int = 0
@@ -43,6 +49,7 @@ class Report:
     published: int = 0
     died: int = 0
     left: int = 0
+    unread: int = 0
     ended: str = "nothing is left that is old enough"
 
 
@@ -56,11 +63,12 @@ class _Sent(NamedTuple):
 
 def survey(outbox: Outbox) -> tuple[list[Backlog], Report]:
     """What waits, partition by partition and in all. Raises StoreUnavailable."""
-    backlogs = outbox.survey()
+    backlogs, unread = outbox.survey()
     report = Report(
         waiting=sum(each.waiting for each in backlogs),
         oldest=max((_age(each.first) for each in backlogs if each.first), default=0),
         dead=sum(each.dead for each in backlogs),
+        unread=unread,
     )
     return backlogs, report
 
@@ -72,29 +80,42 @@ def drain(
     report: Report,
     more_time: Callable[[], bool] = lambda: True,
 ) -> None:
-    """Publish what waits, until all was tried once or `more_time` says no. Raises StoreUnavailable."""
+    """Publish what waits, until all was tried once or `more_time` says no. Raises StoreUnavailable.
+
+    Partitions are read in turn. One that does not answer is left to the next run; that none does is an error.
+    """
     waiting = [each for each in backlogs if each.waiting]
     # SystemRandom, since SnapStart clones the state of random
     first = random.SystemRandom().randrange(len(waiting)) if waiting else 0
     todo = {each.partition: ("0-0", each.waiting) for each in waiting[first:] + waiting[:first]}
     with Run(outbox, stream, report, more_time) as run:
         while todo and run.goes_on():
-            pages: list[tuple[int, OutboxEntry]] = []
-            for partition, (after, count) in list(todo.items()):
-                # No more than there were: what is added again behind the others is for the next run.
-                page = outbox.read(partition, after, min(PAGE, count), MIN_AGE)
-                pages += ((partition, entry) for entry in page.entries)
-                count -= len(page.entries)
-                if page.after is None or count <= 0:
-                    del todo[partition]
-                else:
-                    todo[partition] = (page.after, count)
-                if len(pages) >= PAGE or not run.goes_on():  # small partitions share the threads
-                    run.publish(pages)
-                    pages = []
-                if not run.goes_on():
-                    return
-            run.publish(pages)
+            places = _next(todo)
+            entries: list[tuple[int, OutboxEntry]] = []
+            for (partition, _, _), page in zip(places, outbox.read_each(places, MIN_AGE), strict=True):
+                _, count = todo.pop(partition)
+                if page is None:
+                    report.unread += 1
+                    continue
+                entries += ((partition, entry) for entry in page.entries)
+                if page.after and count > len(page.entries):
+                    todo[partition] = page.after, count - len(page.entries)  # in turn, behind the others
+            run.publish(entries)
+
+
+def _next(todo: Mapping[int, tuple[str, int]]) -> list[tuple[int, str, int]]:
+    """What to read together: partitions, where to begin and how many entries, no more than there were in the survey.
+
+    What is added again behind the others is for the next run.
+    """
+    places: list[tuple[int, str, int]] = []
+    room = PAGE
+    for partition, (after, count) in todo.items():
+        places.append((partition, after, min(room, count)))
+        room -= count
+        if room <= 0:
+            break
+    return places
 
 
 class Run:
@@ -171,8 +192,8 @@ class Run:
                         error=", ".join(sorted(filter(None, set(dead.values())))),
                     )
                 )
-        for partition, each in settlements.items():
-            self._outbox.settle(partition, each)
+        # What is not settled the next run publishes again, with the same ids.
+        self._report.unread += self._outbox.settle_each(settlements).count(None)
         if dead_ones := [one.entry_id for each in settlements.values() for one in each if one.dead]:
             logger.error("EventBridge can never take these events; they are dead letters now", entry_ids=dead_ones)
         if left:

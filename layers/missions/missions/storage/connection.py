@@ -4,7 +4,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import redis
@@ -37,6 +37,14 @@ GONE = (ConnectionFailed, TimedOut, ClusterDownError, ReadOnlyError, OSError)
 FAILURES = (RedisError, OSError)
 
 
+class _Call(NamedTuple):
+    """A command, one of its keys, and the text of its script."""
+
+    key: str
+    command: tuple[Any, ...]
+    text: str = ""
+
+
 class Connection:
     """Runs commands and scripts. Every method raises StoreUnavailable when Redis does not answer, or with an error."""
 
@@ -46,19 +54,28 @@ class Connection:
 
     def command(self, name: str, key: str, *args: str | int) -> Any:
         """Run one command."""
-        return self._run(key, (name, key, *args))
+        return self._run(_Call(key, (name, key, *args)))
 
     def script(self, name: str, keys: Sequence[str], *args: str | int) -> Any:
         """Run a script: EVALSHA, and EVAL where the server does not know it (register_script asks every primary)."""
-        script = self._load(name)
-        return self._run(keys[0], ("EVALSHA", script.sha, len(keys), *keys, *args), script.text)
+        return self._run(self._call(name, keys, args))
 
     def commands(self, each: Iterable[tuple[Any, ...]]) -> list[Any]:
-        """Run commands of one key each together, all servers at once. Not atomic; None for one that fails.
+        """Run commands of one key each together, on all servers at once. Not atomic; None for one that fails.
 
         Raises StoreUnavailable when all fail.
         """
-        asked = list(each)
+        return self._together([_Call(command[1], command) for command in each])
+
+    def scripts(self, name: str, each: Iterable[tuple[Sequence[str], Sequence[str | int]]]) -> list[Any]:
+        """Run a script with these KEYS and ARGV, each by itself, as `commands` does."""
+        return self._together([self._call(name, keys, args) for keys, args in each])
+
+    def _call(self, name: str, keys: Sequence[str], args: Sequence[str | int]) -> _Call:
+        script = self._load(name)
+        return _Call(keys[0], ("EVALSHA", script.sha, len(keys), *keys, *args), script.text)
+
+    def _together(self, asked: Sequence[_Call]) -> list[Any]:
         answers: list[Any] = [None] * len(asked)
         failed: list[Address] = []
         todo: Sequence[int] = range(len(asked))
@@ -67,7 +84,7 @@ class Connection:
                 break
             shares = defaultdict[Address, list[int]](list)
             for place in todo:
-                shares[self.nodes.owner(asked[place][1], failed)].append(place)
+                shares[self.nodes.owner(asked[place].key, failed)].append(place)
             with ThreadPoolExecutor(len(shares)) as threads:
                 found = list(threads.map(lambda of: self._pipeline(of[0], [asked[n] for n in of[1]]), shares.items()))
             for (address, places), share in zip(shares.items(), found, strict=True):
@@ -78,7 +95,7 @@ class Connection:
                 for place, answer in zip(places, share, strict=True):
                     if isinstance(answer, MovedError):
                         self.nodes.moved(answer, address)
-                    elif isinstance(answer, AskError):  # a key that is moving just now
+                    elif isinstance(answer, (AskError, TryAgainError, NoScriptError)):  # these need more than a repeat
                         answer = self._alone(asked[place])
                     answers[place] = answer
             todo = [place for place in todo if isinstance(answers[place], (MovedError, *GONE))]
@@ -89,23 +106,24 @@ class Connection:
             logger.error("Commands failed; their keys are left out", failed=len(failures), error=repr(failures[0]))
         return [None if isinstance(answer, Exception) else answer for answer in answers]
 
-    def _pipeline(self, address: Address, commands: Iterable[tuple[Any, ...]]) -> list[Any] | Exception:
+    def _pipeline(self, address: Address, calls: Iterable[_Call]) -> list[Any] | Exception:
         try:
             with self.nodes.at(address).pipeline(transaction=False) as pipeline:
-                for command in commands:
-                    pipeline.execute_command(*command)  # type: ignore[no-untyped-call]
+                for call in calls:
+                    pipeline.execute_command(*call.command)  # type: ignore[no-untyped-call]
                 return pipeline.execute(raise_on_error=False)
         except FAILURES as error:
             return error
 
-    def _alone(self, command: tuple[Any, ...]) -> Any:
+    def _alone(self, call: _Call) -> Any:
         try:
-            return self._run(command[1], command)
+            return self._run(call)
         except StoreUnavailable as error:
             return error
 
-    def _run(self, key: str, command: tuple[Any, ...], text: str = "") -> Any:
+    def _run(self, call: _Call) -> Any:
         """Run this where the key lives. Who fails twice is given up; what a write's repeat does its token decides."""
+        key, command, text = call
         last = time.monotonic() + LAST
         failed: list[Address] = []
         address, asking = self.nodes.owner(key), False

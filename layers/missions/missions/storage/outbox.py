@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from missions.domain.events import OutboxEntry
 from missions.storage import keys, records
@@ -18,6 +18,13 @@ class Backlog(NamedTuple):
     waiting: int
     dead: int
     first: OutboxEntry | None
+
+
+class Survey(NamedTuple):
+    """The partitions that have undelivered events or dead letters, and how many could not be read."""
+
+    backlogs: list[Backlog]
+    unread: int
 
 
 class Page(NamedTuple):
@@ -42,40 +49,54 @@ class Outbox:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def survey(self) -> list[Backlog]:
-        """The partitions that have undelivered events or dead letters, in two pipelines."""
+    def survey(self) -> Survey:
+        """What all partitions have, in two pipelines."""
         every = range(keys.PARTITIONS)
         lengths = self._connection.commands(
             ("XLEN", stream(partition)) for partition in every for stream in (keys.outbox, keys.dead)
         )
-        numbers = [each or 0 for each in lengths]
-        counts = [each for each in zip(every, numbers[::2], numbers[1::2], strict=True) if any(each[1:])]
+        found = list(zip(every, lengths[::2], lengths[1::2], strict=True))
+        unread = sum(None in each for each in found)
+        counts = [each for each in found if None not in each and any(each[1:])]
         firsts = self._connection.commands(
             ("XRANGE", keys.outbox(partition), "-", "+", "COUNT", 1) for partition, _, _ in counts
         )
-        return [
+        backlogs = [
             Backlog(*count, _entry(*first[0]) if first else None) for count, first in zip(counts, firsts, strict=True)
         ]
+        return Survey(backlogs, unread)
 
-    def read(self, partition: int, after: str, limit: int, min_age: int = 0) -> Page:
-        """Up to `limit` entries after this id that are at least `min_age` milliseconds old, in order."""
-        return self._page(keys.outbox(partition), after, limit, min_age)
+    def read(self, partition: int, after: str, limit: int) -> Page:
+        """Up to `limit` entries after this id, in order."""
+        return self._page(keys.outbox(partition), after, limit)
+
+    def read_each(self, places: Sequence[tuple[int, str, int]], min_age: int) -> list[Page | None]:
+        """What `read` gives for each partition, id and limit, of entries that are at least so many milliseconds old.
+
+        None for a partition that does not answer. All pages together end at 2 MB, but each has an entry at least.
+        """
+        each_bytes = PAGE_BYTES // max(1, len(places))
+        asked = [([keys.outbox(partition)], (after, limit, each_bytes, min_age)) for partition, after, limit in places]
+        return [each and _page(each) for each in self._connection.scripts("read_outbox", asked)]
 
     def read_dead(self, partition: int, after: str, limit: int) -> Page:
         """Up to `limit` dead letters after this id, in order; each has its error."""
-        return self._page(keys.dead(partition), after, limit, 0)
+        return self._page(keys.dead(partition), after, limit)
 
-    def _page(self, stream: str, after: str, limit: int, min_age: int) -> Page:
-        follow, *found = self._connection.script("read_outbox", [stream], after, limit, PAGE_BYTES, min_age)
-        return Page([_entry(entry_id, _pairs(fields)) for entry_id, fields in found], follow)
+    def _page(self, stream: str, after: str, limit: int) -> Page:
+        return _page(self._connection.script("read_outbox", [stream], after, limit, PAGE_BYTES, 0))
 
     def settle(self, partition: int, settlements: Sequence[Settlement]) -> int:
         """Say what became of entries (900 at most: ElastiCache Serverless refuses 4,000 arguments).
 
         Gives how many were settled now, and not by somebody else before.
         """
-        streams = [keys.outbox(partition), keys.dead(partition)]
-        return int(self._connection.script("settle", streams, *(text for each in settlements for text in each)))
+        streams, args = _settle(partition, settlements)
+        return int(self._connection.script("settle", streams, *args))
+
+    def settle_each(self, settlements: Mapping[int, Sequence[Settlement]]) -> list[int | None]:
+        """What `settle` gives for each partition; None for one that does not answer."""
+        return self._connection.scripts("settle", (_settle(*each) for each in settlements.items()))
 
     def revive(self, partition: int, entry_ids: Sequence[str]) -> list[str | None]:
         """Put dead letters back into the outbox; gives the new id of each, None when it is not there."""
@@ -85,6 +106,15 @@ class Outbox:
         """The namespaces that have missions, in order."""
         sets = self._connection.commands(("SMEMBERS", keys.namespaces(each)) for each in range(keys.PARTITIONS))
         yield from sorted(name for names in sets for name in names or ())
+
+
+def _settle(partition: int, settlements: Sequence[Settlement]) -> tuple[list[str], list[str]]:
+    return [keys.outbox(partition), keys.dead(partition)], [text for each in settlements for text in each]
+
+
+def _page(reply: Sequence[Any]) -> Page:
+    follow, *found = reply
+    return Page([_entry(entry_id, _pairs(fields)) for entry_id, fields in found], follow)
 
 
 def _pairs(flat: Sequence[str]) -> Mapping[str, str]:
