@@ -1,5 +1,6 @@
 """Handler time, from the API Gateway event to the response: against the floor, and against the specification's way
-behind a proxy that adds a VPC's delay; a list against version 1's; round trips; a cluster against a single server; many missions against few.
+behind a proxy that adds a VPC's delay; a list against version 1's; round trips; a cluster against a single server;
+many missions against few.
 """
 
 import logging
@@ -44,11 +45,11 @@ def measure(report: Report, *, quick: bool) -> None:
         for operation in world.OPERATIONS:
             target = 1.5 if operation in (*world.WRITES, "get_mission") else 2
             report.compare("handler", operation, world.take_turns(ways, operation, 10 if quick else 40), target)
+        on_a_cluster(report, rounds=10 if quick else 40)
         against_version_1(report, client, bare, rounds=10 if quick else 40)
         with proxy(world.port_of(client)) as way:
             round_trips(report, client, way)
             behind_proxy(report, client, way, rounds=8 if quick else 30)
-    on_a_cluster(report, rounds=10 if quick else 40)
 
 
 def against_version_1(report: Report, client: redis.Redis, bare: redis.Redis, rounds: int) -> None:

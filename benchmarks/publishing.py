@@ -73,7 +73,7 @@ def measure(report: Report, *, quick: bool) -> None:
         hanging(report, client, bus, rounds=8 if quick else 30)
         for delay in (0.0, 0.012):
             draining(report, client, bus, 2_000 if quick else 10_000, delay, rounds=1 if quick else 3)
-        idle(report, bus, rounds=4 if quick else 20)
+        idle(report, bus, rounds=4 if quick else 10)
 
 
 def response_times(report: Report, client: redis.Redis, bus: Turn, operation: str, requests: int) -> None:
@@ -210,6 +210,6 @@ def idle(report: Report, bus: Turn, rounds: int) -> None:
         samples = side_by_side(ways, rounds, 5, 1)
     check(bus() == (0, 0), "something was published")
     name = f"finds nothing, {NAMESPACES:,} namespaces"
-    report.compare("relay", name, samples, 1.2)
+    report.compare("relay", name, samples, 1.5)
     took = samples["many"].median
     report.add(Row("relay", f"{name}, in ms", shown(took), "", took * 1000, 300))

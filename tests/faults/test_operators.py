@@ -18,7 +18,7 @@ from missions.storage.keys import partition_of
 from functions.operate_events import app as operate_events
 from local.gateway import Context
 from tests.conftest import sample
-from tests.faults.harness import System
+from tests.faults.harness import OneServer
 
 HERE = partition_of("default")
 MOMENT = 1703001234500000
@@ -35,18 +35,18 @@ def fields(message: str, namespace: str = "default", error: str = "MalformedDeta
     return {"facts": facts, "drafts": json.dumps([draft]), "error": error}
 
 
-def bury(system: System, *entries: dict[str, str], partition: int = HERE) -> list[str]:
+def bury(system: OneServer, *entries: dict[str, str], partition: int = HERE) -> list[str]:
     with system.redis.pipeline() as pipeline:
         for each in entries:
             pipeline.xadd(keys.dead(partition), each)  # type: ignore[arg-type]
         return list(pipeline.execute())
 
 
-def dead(system: System) -> int:
+def dead(system: OneServer) -> int:
     return int(system.redis.xlen(keys.dead(HERE)))
 
 
-def test_a_sample_invocation_counts_what_waits_and_what_is_dead(system: System) -> None:
+def test_a_sample_invocation_counts_what_waits_and_what_is_dead(system: OneServer) -> None:
     runtime.current.emitter.pause()
     service.create_mission(MissionCreate(name="waits"))
     bury(system, fields("a"), fields("b"))
@@ -55,7 +55,7 @@ def test_a_sample_invocation_counts_what_waits_and_what_is_dead(system: System) 
     assert 0 <= answer["oldest_seconds"] < 60
 
 
-def test_what_is_undelivered_is_listed_with_its_events(system: System) -> None:
+def test_what_is_undelivered_is_listed_with_its_events(system: OneServer) -> None:
     runtime.current.emitter.pause()
     mission = service.create_mission(MissionCreate(name="waits")).value
     (entry,) = ask(action="list", what="undelivered")["entries"]
@@ -64,7 +64,7 @@ def test_what_is_undelivered_is_listed_with_its_events(system: System) -> None:
     assert entry["events"][1]["payload"]["mission_id"] == mission.id
 
 
-def test_a_list_is_read_page_by_page_across_partitions(system: System) -> None:
+def test_a_list_is_read_page_by_page_across_partitions(system: OneServer) -> None:
     names = ["default", "acme", "globex"]
     for name in names:
         bury(system, *(fields(f"{name} {n}", name) for n in range(7)), partition=partition_of(name))
@@ -81,7 +81,7 @@ def test_a_list_is_read_page_by_page_across_partitions(system: System) -> None:
     assert [each["error"] for each in ask(action="list", namespace="acme")["entries"]] == ["MalformedDetail"] * 7
 
 
-def test_a_list_is_never_larger_than_lambda_can_answer(system: System) -> None:
+def test_a_list_is_never_larger_than_lambda_can_answer(system: OneServer) -> None:
     bury(system, *(fields('"' * 100_000 + str(n)) for n in range(50)))
     seen, cursor = 0, {}
     while True:
@@ -94,7 +94,7 @@ def test_a_list_is_never_larger_than_lambda_can_answer(system: System) -> None:
     assert seen == 50
 
 
-def test_what_is_redelivered_is_published_in_the_same_call(system: System) -> None:
+def test_what_is_redelivered_is_published_in_the_same_call(system: OneServer) -> None:
     bury(system, fields("a"), fields("b"))
     answer = ask(action="redeliver")
     assert answer == {"revived": 2, "published": 2, "died": 0, "left": 0, "ended": "all were tried"}
@@ -102,7 +102,7 @@ def test_what_is_redelivered_is_published_in_the_same_call(system: System) -> No
     assert (dead(system), system.redis.xlen(keys.outbox(HERE))) == (0, 0)
 
 
-def test_only_what_is_named_is_redelivered(system: System) -> None:
+def test_only_what_is_named_is_redelivered(system: OneServer) -> None:
     one, two, _ = bury(system, fields("a"), fields("b"), fields("other", NEIGHBOUR))
     other = NEIGHBOUR
     assert ask(action="redeliver", namespace=other, entry_ids=[one, two])["revived"] == 0  # they are not of it
@@ -111,14 +111,14 @@ def test_only_what_is_named_is_redelivered(system: System) -> None:
     assert dead(system) == 2
 
 
-def test_dead_letters_of_a_neighbour_in_the_partition_are_in_nobodys_way(system: System) -> None:
+def test_dead_letters_of_a_neighbour_in_the_partition_are_in_nobodys_way(system: OneServer) -> None:
     bury(system, *(fields(str(n), NEIGHBOUR) for n in range(1001)), fields("mine"))
     assert len(ask(action="list", namespace="default")["entries"]) == 1
     assert ask(action="redeliver", namespace="default")["published"] == 1
     assert dead(system) == 1001
 
 
-def test_what_is_refused_again_is_dead_again_and_unchanged(system: System) -> None:
+def test_what_is_refused_again_is_dead_again_and_unchanged(system: OneServer) -> None:
     broken = {"facts": "nonsense", "drafts": "{", "error": "MalformedDetail", "more": "kept"}
     bury(system, fields("x") | {"drafts": "{"}, broken)
     for _ in range(3):
@@ -129,7 +129,7 @@ def test_what_is_refused_again_is_dead_again_and_unchanged(system: System) -> No
     assert second | {"error": ""} == broken | {"error": ""}
 
 
-def test_while_eventbridge_fails_nothing_is_revived(system: System) -> None:
+def test_while_eventbridge_fails_nothing_is_revived(system: OneServer) -> None:
     bury(system, fields("a"), fields("b"))
     system.bus.fault = "throttle"
     with pytest.raises(ClientError, match="ThrottlingException"):
@@ -137,7 +137,7 @@ def test_while_eventbridge_fails_nothing_is_revived(system: System) -> None:
     assert (dead(system), system.redis.xlen(keys.outbox(HERE))) == (2, 0)
 
 
-def test_what_is_not_accepted_yet_waits_for_the_relay(system: System) -> None:
+def test_what_is_not_accepted_yet_waits_for_the_relay(system: OneServer) -> None:
     bury(system, fields("a"), fields("b"))
 
     class Failing:
@@ -149,13 +149,13 @@ def test_what_is_not_accepted_yet_waits_for_the_relay(system: System) -> None:
     assert (dead(system), system.redis.xlen(keys.outbox(HERE))) == (0, 2)
 
 
-def test_no_more_are_redelivered_than_asked_for(system: System) -> None:
+def test_no_more_are_redelivered_than_asked_for(system: OneServer) -> None:
     bury(system, *(fields(str(n)) for n in range(5)))
     assert ask(action="redeliver", limit=3)["revived"] == 3
     assert dead(system) == 2
 
 
-def test_namespaces_are_those_that_have_missions(system: System) -> None:
+def test_namespaces_are_those_that_have_missions(system: OneServer) -> None:
     for name in ("zeta", "acme", "acme"):
         service.create_mission(MissionCreate(name="m"), Write(name))
     assert ask(action="namespaces") == {"namespaces": ["acme", "zeta"]}
@@ -179,7 +179,7 @@ def test_namespaces_are_those_that_have_missions(system: System) -> None:
     ],
 )
 def test_a_payload_that_makes_no_sense_is_answered_with_what_is_wrong_and_changes_nothing(
-    system: System, payload: Any, named: str
+    system: OneServer, payload: Any, named: str
 ) -> None:
     bury(system, fields("a"))
     answer = operate_events.handler(payload, Context("operate_events"))
@@ -190,11 +190,11 @@ def test_a_payload_that_makes_no_sense_is_answered_with_what_is_wrong_and_change
 
 
 @pytest.mark.parametrize("example", operators.EXAMPLES, ids=lambda example: example["action"])
-def test_each_example_is_one_that_is_taken(system: System, example: dict[str, Any]) -> None:
+def test_each_example_is_one_that_is_taken(system: OneServer, example: dict[str, Any]) -> None:
     assert "error" not in ask(**example)
 
 
-def test_without_a_bus_nothing_is_revived(system: System) -> None:
+def test_without_a_bus_nothing_is_revived(system: OneServer) -> None:
     bury(system, fields("a"))
     system.bus.buses.clear()
     with pytest.raises(RuntimeError, match="does not exist"):

@@ -27,7 +27,7 @@ from missions.storage.keys import partition_of
 from functions.relay_events import app as relay_events
 from local.gateway import Context
 from tests.conftest import fresh_sandbox, sample
-from tests.faults.harness import DEAD, OUTBOX, System, drain, work
+from tests.faults.harness import DEAD, OUTBOX, OneServer, drain, work
 
 Fields = dict[str, str]  # of an outbox entry
 
@@ -51,7 +51,7 @@ def undelivered() -> list[Event]:
     return [event for entry in entries for event in entry.envelopes()]
 
 
-def put_in_outbox(system: System, *entries: Fields, outbox: str = OUTBOX) -> None:
+def put_in_outbox(system: OneServer, *entries: Fields, outbox: str = OUTBOX) -> None:
     with system.redis.pipeline(transaction=False) as pipeline:
         for fields in entries:
             pipeline.xadd(outbox, fields)  # type: ignore[arg-type]
@@ -79,7 +79,7 @@ def invoke(**request: Any) -> Any:
     return relay_events.handler(request, Context("relay_events"))
 
 
-def messages(system: System) -> list[str]:
+def messages(system: OneServer) -> list[str]:
     return [event["payload"]["message"] for event in system.bus.events if event["type"] == "mission.log_appended"]
 
 
@@ -105,7 +105,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("at_once")
-def test_what_requests_left_is_published_and_deleted(system: System) -> None:
+def test_what_requests_left_is_published_and_deleted(system: OneServer) -> None:
     put_in_outbox(system, *entries(1234))
     report = invoke(**sample("relay_events"))
     assert (report["waiting"], report["published"], report["left"]) == (1234, 1234, 0)
@@ -115,7 +115,7 @@ def test_what_requests_left_is_published_and_deleted(system: System) -> None:
 
 
 @pytest.mark.usefixtures("at_once")
-def test_the_oldest_are_published_first(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_oldest_are_published_first(system: OneServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """In order but for the batches that are on their way together."""
     monkeypatch.setattr(relay, "THREADS", 1)
     put_in_outbox(system, *entries(234))
@@ -123,7 +123,7 @@ def test_the_oldest_are_published_first(system: System, monkeypatch: pytest.Monk
     assert messages(system) == [str(number) for number in range(234)]
 
 
-def test_a_young_entry_is_left_to_its_own_request(system: System) -> None:
+def test_a_young_entry_is_left_to_its_own_request(system: OneServer) -> None:
     put_in_outbox(system, entry("old"))
     leave_in_outbox()
     put_in_outbox(system, entry("also old"))
@@ -134,14 +134,14 @@ def test_a_young_entry_is_left_to_its_own_request(system: System) -> None:
     assert [event.type for event in undelivered()] == ["mission.log_appended", "mission.created"]
 
 
-def test_an_entry_from_the_future_is_published_for_the_clock_was_set_back(system: System) -> None:
+def test_an_entry_from_the_future_is_published_for_the_clock_was_set_back(system: OneServer) -> None:
     seconds, _ = system.redis.time()
     put_in_outbox(system, entry("from the future", moment=(seconds + 3600) * 1_000_000))
     assert invoke()["published"] == 1
 
 
 @pytest.mark.usefixtures("at_once")
-def test_a_missing_bus_is_told_loudly_and_nothing_is_deleted(system: System) -> None:
+def test_a_missing_bus_is_told_loudly_and_nothing_is_deleted(system: OneServer) -> None:
     leave_in_outbox()
     system.bus.buses.clear()
     with pytest.raises(RuntimeError, match="'missions' does not exist"):
@@ -152,7 +152,7 @@ def test_a_missing_bus_is_told_loudly_and_nothing_is_deleted(system: System) -> 
 
 @pytest.mark.usefixtures("at_once")
 @pytest.mark.parametrize("fault", ["throttle", "denied", "error", "empty", "reset", "both"])
-def test_whatever_may_pass_stays_and_is_published_by_the_next_run(system: System, fault: str) -> None:
+def test_whatever_may_pass_stays_and_is_published_by_the_next_run(system: OneServer, fault: str) -> None:
     put_in_outbox(system, *entries(30))
     system.bus.fault = fault
     report = drain()
@@ -163,7 +163,7 @@ def test_whatever_may_pass_stays_and_is_published_by_the_next_run(system: System
 
 
 @pytest.mark.usefixtures("at_once")
-def test_a_batch_that_fails_in_part_is_taken_apart_entry_by_entry(system: System) -> None:
+def test_a_batch_that_fails_in_part_is_taken_apart_entry_by_entry(system: OneServer) -> None:
     put_in_outbox(system, *entries(30))
     report = drain(Scripted(**{str(number): "InternalFailure" for number in range(1, 30, 2)}))
     assert (report.published, report.left) == (15, 15)
@@ -172,7 +172,7 @@ def test_a_batch_that_fails_in_part_is_taken_apart_entry_by_entry(system: System
 
 
 @pytest.mark.usefixtures("at_once")
-def test_a_throttled_entry_ends_a_run_early(system: System) -> None:
+def test_a_throttled_entry_ends_a_run_early(system: OneServer) -> None:
     put_in_outbox(system, *entries(1234))
     system.bus.fault = "partial"
     report = drain()
@@ -186,7 +186,7 @@ def test_a_throttled_entry_ends_a_run_early(system: System) -> None:
 
 
 @pytest.mark.usefixtures("at_once")
-def test_old_entries_that_eventbridge_does_not_take_now_do_not_stop_the_next_one(system: System) -> None:
+def test_old_entries_that_eventbridge_does_not_take_now_do_not_stop_the_next_one(system: OneServer) -> None:
     """As many as a page has, and one more."""
     put_in_outbox(system, *(entry("bad") for _ in range(500)), entry("good"))
     stream = Scripted(bad="InternalFailure")
@@ -198,7 +198,9 @@ def test_old_entries_that_eventbridge_does_not_take_now_do_not_stop_the_next_one
 
 
 @pytest.mark.usefixtures("at_once")
-def test_what_is_left_of_an_entry_keeps_its_moment_sequence_and_ids_and_nothing_is_sent_twice(system: System) -> None:
+def test_what_is_left_of_an_entry_keeps_its_moment_sequence_and_ids_and_nothing_is_sent_twice(
+    system: OneServer,
+) -> None:
     before = leave_batch_in_outbox(10)
     refusing = Scripted(**{str(number): "InternalFailure" for number in (1, 4, 9)})
     report = drain(refusing)
@@ -213,7 +215,7 @@ def test_what_is_left_of_an_entry_keeps_its_moment_sequence_and_ids_and_nothing_
 
 
 @pytest.mark.usefixtures("at_once")
-def test_an_entry_is_put_aside_accepted_and_left_in_one_step(system: System) -> None:
+def test_an_entry_is_put_aside_accepted_and_left_in_one_step(system: OneServer) -> None:
     before = leave_batch_in_outbox(10)
     report = drain(Scripted(**{"1": "InternalFailure", "2": "MalformedDetail", "3": "InvalidArgument"}))
     assert (report.published, report.left, report.died) == (7, 1, 2)
@@ -224,7 +226,7 @@ def test_an_entry_is_put_aside_accepted_and_left_in_one_step(system: System) -> 
 
 
 @pytest.mark.usefixtures("at_once")
-def test_of_two_relays_with_one_entry_one_settles_it_and_what_is_left_is_sent_once(system: System) -> None:
+def test_of_two_relays_with_one_entry_one_settles_it_and_what_is_left_is_sent_once(system: OneServer) -> None:
     before = leave_batch_in_outbox(10)
     both = threading.Barrier(2, timeout=10)
 
@@ -277,7 +279,7 @@ POISON: dict[str, Fields] = {
 
 @pytest.mark.usefixtures("at_once")
 @pytest.mark.parametrize("poison", POISON)
-def test_what_can_never_be_published_becomes_a_dead_letter_and_blocks_nothing(system: System, poison: str) -> None:
+def test_what_can_never_be_published_becomes_a_dead_letter_and_blocks_nothing(system: OneServer, poison: str) -> None:
     good = entries(25)
     put_in_outbox(system, POISON[poison], *good[:12], POISON[poison], *good[12:])
     report = invoke()
@@ -293,7 +295,7 @@ def test_what_can_never_be_published_becomes_a_dead_letter_and_blocks_nothing(sy
 @pytest.mark.usefixtures("at_once")
 @pytest.mark.parametrize("change", [("mission.log_appended", "mission.exploded"), ("hunter2", "\\ud800")])
 def test_of_an_entry_with_one_broken_event_nothing_is_sent_and_all_is_dead(
-    system: System, change: tuple[str, str]
+    system: OneServer, change: tuple[str, str]
 ) -> None:
     whole = [json.loads(each["drafts"])[0] for each in (entry("first"), entry("second"))]
     broken = drafts("hunter2", change)
@@ -307,7 +309,7 @@ def test_of_an_entry_with_one_broken_event_nothing_is_sent_and_all_is_dead(
 
 
 @pytest.mark.usefixtures("at_once")
-def test_the_relay_is_fair_between_partitions(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_relay_is_fair_between_partitions(system: OneServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(relay, "PAGE", 10)
     put_in_outbox(system, *entries(100))
     leave_in_outbox("small")
@@ -323,7 +325,7 @@ def test_the_relay_is_fair_between_partitions(system: System, monkeypatch: pytes
 
 @pytest.mark.usefixtures("at_once")
 def test_partitions_that_are_always_busy_do_not_starve_the_others(
-    system: System, monkeypatch: pytest.MonkeyPatch
+    system: OneServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(relay, "PAGE", 10)
     chance = random.Random(1)
@@ -341,7 +343,7 @@ def test_partitions_that_are_always_busy_do_not_starve_the_others(
 
 
 @pytest.mark.usefixtures("at_once")
-def test_with_a_slow_eventbridge_every_run_gets_on(system: System) -> None:
+def test_with_a_slow_eventbridge_every_run_gets_on(system: OneServer) -> None:
     """What was accepted is deleted although the time does not suffice for a page."""
     put_in_outbox(system, *entries(3000))
     system.bus.delay = 0.1
@@ -356,7 +358,7 @@ def test_with_a_slow_eventbridge_every_run_gets_on(system: System) -> None:
 
 @pytest.mark.usefixtures("at_once")
 def test_events_that_are_not_allowed_yet_do_not_block_those_behind_them(
-    system: System, monkeypatch: pytest.MonkeyPatch
+    system: OneServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(relay, "PAGE", 10)
     put_in_outbox(system, *(entry("forbidden") for _ in range(25)), entry("good"))
@@ -365,7 +367,7 @@ def test_events_that_are_not_allowed_yet_do_not_block_those_behind_them(
 
 
 @pytest.mark.usefixtures("at_once")
-def test_two_relays_at_once_lose_nothing(system: System) -> None:
+def test_two_relays_at_once_lose_nothing(system: OneServer) -> None:
     put_in_outbox(system, *entries(300), entry("x") | {"drafts": "{"})
     threads = [threading.Thread(target=drain) for _ in range(2)]
     for thread in threads:
@@ -379,7 +381,7 @@ def test_two_relays_at_once_lose_nothing(system: System) -> None:
 
 
 @pytest.mark.usefixtures("at_once")
-def test_the_relay_stops_when_its_time_is_up(system: System) -> None:
+def test_the_relay_stops_when_its_time_is_up(system: OneServer) -> None:
     put_in_outbox(system, *entries(30))
     report = relay_events.handler({}, Context("relay_events", timeout=1))
     assert (report["published"], report["ended"]) == (0, "the time is up")
@@ -403,7 +405,7 @@ def die(at: str) -> None:
 
 @pytest.mark.usefixtures("at_once")
 @pytest.mark.parametrize(("at", "copies"), [("before the publish", 1), ("before the acknowledgement", 2)])
-def test_a_handler_that_is_killed_after_the_write_loses_no_event(system: System, at: str, copies: int) -> None:
+def test_a_handler_that_is_killed_after_the_write_loses_no_event(system: OneServer, at: str, copies: int) -> None:
     process = multiprocessing.get_context("spawn").Process(target=die, args=(at,))
     process.start()
     process.join()
@@ -416,7 +418,7 @@ def test_a_handler_that_is_killed_after_the_write_loses_no_event(system: System,
     system.account()
 
 
-def test_handlers_killed_at_random_lose_no_event(system: System, operations: int) -> None:
+def test_handlers_killed_at_random_lose_no_event(system: OneServer, operations: int) -> None:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.faults.harness"])
     chance = random.Random(1)
@@ -447,7 +449,7 @@ def test_handlers_killed_at_random_lose_no_event(system: System, operations: int
 
 @pytest.mark.usefixtures("at_once")
 def test_a_backlog_of_many_events_is_published_whole(
-    system: System, operations: int, monkeypatch: pytest.MonkeyPatch
+    system: OneServer, operations: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With the 5,000 operations of `make test-faults` there are 100,000 events waiting."""
     (mission_id,) = leave_in_outbox()
@@ -472,7 +474,7 @@ def test_a_batch_never_exceeds_what_eventbridge_takes() -> None:
     assert list(relay._batches([])) == []
 
 
-def test_a_request_publishes_and_deletes_its_own_events(system: System) -> None:
+def test_a_request_publishes_and_deletes_its_own_events(system: OneServer) -> None:
     mission = service.create_mission(MissionCreate(name="m")).value
     service.update_status(mission.id, MissionStatus.RUNNING)
     service.append_log_entry(mission.id, MissionLogEntry(message="m"))
@@ -482,7 +484,7 @@ def test_a_request_publishes_and_deletes_its_own_events(system: System) -> None:
 
 
 @pytest.mark.usefixtures("at_once")
-def test_a_stream_that_answers_for_too_few_events_loses_none(system: System) -> None:
+def test_a_stream_that_answers_for_too_few_events_loses_none(system: OneServer) -> None:
     leave_batch_in_outbox(25)
 
     class Short:
@@ -494,7 +496,7 @@ def test_a_stream_that_answers_for_too_few_events_loses_none(system: System) -> 
 
 
 @pytest.mark.usefixtures("at_once")
-def test_a_backlog_over_many_partitions_is_published_by_all_threads(system: System) -> None:
+def test_a_backlog_over_many_partitions_is_published_by_all_threads(system: OneServer) -> None:
     for number in range(80):
         leave_in_outbox(namespace=f"tenant-{number}")
     system.bus.delay = 0.05
@@ -504,7 +506,7 @@ def test_a_backlog_over_many_partitions_is_published_by_all_threads(system: Syst
 
 
 @pytest.mark.usefixtures("at_once")
-def test_a_partition_whose_outbox_is_of_a_wrong_type_does_not_stop_the_others(system: System) -> None:
+def test_a_partition_whose_outbox_is_of_a_wrong_type_does_not_stop_the_others(system: OneServer) -> None:
     leave_in_outbox()
     system.redis.set(keys.outbox(700), "in the way")
     system.redis.set(keys.dead(701), "in the way")
@@ -512,7 +514,7 @@ def test_a_partition_whose_outbox_is_of_a_wrong_type_does_not_stop_the_others(sy
 
 
 @pytest.mark.usefixtures("at_once")
-def test_dead_letters_that_take_nothing_more_cost_no_event(system: System) -> None:
+def test_dead_letters_that_take_nothing_more_cost_no_event(system: OneServer) -> None:
     leave_in_outbox()
     system.redis.xadd(keys.dead(partition_of("default")), {"facts": "x"}, id=f"{2**64 - 1}-{2**64 - 1}")
 

@@ -18,9 +18,9 @@ from missions.storage.connection import Connection, connect
 from missions.storage.scripts import Script
 
 from tests.conftest import fresh_sandbox
-from tests.faults.harness import KEYS, System, bus_fault, no_fault
+from tests.faults.harness import KEYS, OneServer, bus_fault, no_fault
 
-Fault = Callable[[System], AbstractContextManager[None]]
+Fault = Callable[[OneServer], AbstractContextManager[None]]
 
 
 def after(seconds: float, action: Callable[[], object]) -> threading.Timer:
@@ -30,7 +30,7 @@ def after(seconds: float, action: Callable[[], object]) -> threading.Timer:
 
 
 @contextmanager
-def valkey_killed_and_restarted(system: System) -> Iterator[None]:
+def valkey_killed_and_restarted(system: OneServer) -> Iterator[None]:
     def kill() -> None:
         system.kill()
         time.sleep(0.3)
@@ -42,7 +42,7 @@ def valkey_killed_and_restarted(system: System) -> Iterator[None]:
 
 
 @contextmanager
-def valkey_paused_past_the_timeout(system: System) -> Iterator[None]:
+def valkey_paused_past_the_timeout(system: OneServer) -> Iterator[None]:
     # Longer than two answers are waited for: one may be that of an acknowledgement, which its caller does not wait for.
     timers = [after(0.05, lambda: system.signal(signal.SIGSTOP)), after(5, lambda: system.signal(signal.SIGCONT))]
     yield
@@ -51,7 +51,7 @@ def valkey_paused_past_the_timeout(system: System) -> Iterator[None]:
 
 
 @contextmanager
-def connections_reset_before_the_reply(system: System) -> Iterator[None]:
+def connections_reset_before_the_reply(system: OneServer) -> Iterator[None]:
     """Every 20th answer of the server is thrown away and its connection reset: the script has run."""
     listener = socket.create_server(("127.0.0.1", 0))
     answers = iter(range(1, 1_000_000))
@@ -84,7 +84,7 @@ def connections_reset_before_the_reply(system: System) -> Iterator[None]:
 
 
 @contextmanager
-def script_cache_flushed(system: System) -> Iterator[None]:
+def script_cache_flushed(system: OneServer) -> Iterator[None]:
     done = threading.Event()
 
     def flush() -> None:
@@ -99,14 +99,14 @@ def script_cache_flushed(system: System) -> Iterator[None]:
 
 
 @contextmanager
-def out_of_memory(system: System) -> Iterator[None]:
+def out_of_memory(system: OneServer) -> Iterator[None]:
     system.redis.config_set("maxmemory", "1mb")
     yield
     system.redis.config_set("maxmemory", "0")
 
 
 @contextmanager
-def key_of_a_wrong_type(system: System) -> Iterator[None]:
+def key_of_a_wrong_type(system: OneServer) -> Iterator[None]:
     system.redis.rename(KEYS.stats, "aside")
     system.redis.set(KEYS.stats, "in the way")
     yield
@@ -114,14 +114,14 @@ def key_of_a_wrong_type(system: System) -> Iterator[None]:
 
 
 @contextmanager
-def readonly_replica(system: System) -> Iterator[None]:
+def readonly_replica(system: OneServer) -> Iterator[None]:
     system.redis.replicaof("127.0.0.1", 1)  # nothing listens there; what it has it keeps
     yield
     system.redis.replicaof("NO", "ONE")
 
 
 @contextmanager
-def clock_set_back(system: System) -> Iterator[None]:
+def clock_set_back(system: OneServer) -> Iterator[None]:
     """The scripts see a clock that was set back by an hour."""
     back = "(function() local t = redis.call('TIME') return {tostring(t[1] - 3600), t[2]} end)()"
 
@@ -135,7 +135,7 @@ def clock_set_back(system: System) -> Iterator[None]:
 
 
 @contextmanager
-def eventbridge_refused(system: System) -> Iterator[None]:
+def eventbridge_refused(system: OneServer) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch, socket.create_server(("127.0.0.1", 0)) as closed:
         patch.setenv("AWS_ENDPOINT_URL_EVENTBRIDGE", f"http://127.0.0.1:{closed.getsockname()[1]}")
         closed.close()
@@ -177,7 +177,7 @@ TOLD = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_nothing_acknowledged_is_lost(system: System, operations: int, fault: str) -> None:
+def test_nothing_acknowledged_is_lost(system: OneServer, operations: int, fault: str) -> None:
     figures = system.run(operations, FAULTS[fault])
     assert figures.operations == operations
     assert figures.acknowledged > operations / 5

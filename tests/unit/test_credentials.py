@@ -264,7 +264,7 @@ def test_the_store_connects_to_the_url_in_the_secret(monkeypatch: pytest.MonkeyP
     monkeypatch.delenv("REDIS_URL", raising=False)
     monkeypatch.setenv("REDIS_SECRET_ARN", secret("rediss://ann:word@redis.example.com:6390"))
     pool = runtime.current.connection.nodes.pool
-    assert pool.connection_class is redis.SSLConnection
+    assert issubclass(pool.connection_class, redis.SSLConnection)
     assert (pool.connection_kwargs["host"], pool.connection_kwargs["port"]) == ("redis.example.com", 6390)
     assert pool.connection_kwargs["credential_provider"].get_credentials() == ("ann", "word")
 
@@ -274,7 +274,7 @@ def test_a_store_with_a_user_signs_in_with_iam_over_tls(monkeypatch: pytest.Monk
     monkeypatch.setenv("REDIS_IAM_USER", "missions-abc")
     monkeypatch.setenv("REDIS_IAM_CACHE", "missions-cache")
     pool = runtime.current.connection.nodes.pool
-    assert pool.connection_class is redis.SSLConnection
+    assert issubclass(pool.connection_class, redis.SSLConnection)
     assert isinstance(pool.connection_kwargs["credential_provider"], IamCredentials)
 
 

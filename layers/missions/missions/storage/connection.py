@@ -1,9 +1,12 @@
 """The connection to Redis, a single server or a cluster. It answers or fails within three seconds."""
 
+import ssl
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from socket import socket
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -172,6 +175,32 @@ def _ask(node: redis.Redis, command: tuple[Any, ...], asking: bool) -> Any:
     return answer
 
 
+class TlsConnection(redis.SSLConnection):
+    """Shares what is read of the system's certificates; redis-py reads them for each connection, 50 ms of a processor.
+
+    An option that is not among those of `_context` is left to redis-py.
+    """
+
+    def _wrap_socket_with_ssl(self, sock: socket) -> Any:
+        own = (self.certfile, self.keyfile, self.ssl_ciphers, self.ssl_min_version, self.ssl_include_verify_flags)
+        if any(own) or self.ssl_exclude_verify_flags or self.ssl_validate_ocsp or self.ssl_validate_ocsp_stapled:
+            return super()._wrap_socket_with_ssl(sock)  # type: ignore[no-untyped-call]
+        context = _context(self.check_hostname, self.cert_reqs, self.ca_certs, self.ca_path, self.ca_data)
+        return context.wrap_socket(sock, server_hostname=self.host)
+
+
+@cache
+def _context(
+    check_hostname: bool, cert_reqs: ssl.VerifyMode, cafile: str | None, capath: str | None, cadata: str | None
+) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.check_hostname = check_hostname
+    context.verify_mode = cert_reqs
+    if cafile or capath or cadata:
+        context.load_verify_locations(cafile, capath, cadata)
+    return context
+
+
 def _checked(url: str) -> str:
     """This URL. Raises ValueError when it names no host, or holds a character of a password that is not escaped."""
     parts = urlsplit(url)
@@ -206,7 +235,9 @@ def connect(settings: Settings) -> Connection:
 
             options["credential_provider"] = secret = SecretCredentials(settings.redis_secret_arn, settings.aws_region)
             url = secret.url
-        pool = redis.ConnectionPool.from_url(_checked(url), **options)
+        if _checked(url).startswith("rediss:"):
+            options["connection_class"] = TlsConnection
+        pool = redis.ConnectionPool.from_url(url, **options)
         pool.make_connection()  # which refuses an option that it does not know; it does not connect
         return Connection(Nodes(pool))
     # A secret is read here.
