@@ -1,18 +1,17 @@
-"""Fixtures that every test may use: a real Valkey server, a listening event stream, and handlers to invoke."""
+"""What every test may use: a real Valkey server, a listening event stream, and handlers to invoke."""
 
 import contextlib
 import importlib
 import json
 import random
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
 import pytest
-import redis
 from missions import runtime, service
 from missions.domain.events import Event
 from missions.publishing.emitter import EventStream
@@ -66,32 +65,6 @@ def valkey() -> Iterator[ValkeyServer]:
         yield server
 
 
-@pytest.fixture
-def redis_client(valkey: ValkeyServer) -> Iterator[redis.Redis]:
-    """An empty store, seen from outside the service."""
-    with redis.Redis(port=valkey.port, decode_responses=True) as client:
-        client.flushall()
-        yield client
-
-
-@pytest.fixture
-def missions(redis_client: redis.Redis, valkey: ValkeyServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The service on an empty store, without a bus."""
-    monkeypatch.setenv("REDIS_URL", f"redis://127.0.0.1:{valkey.port}")
-    monkeypatch.delenv("EVENT_BUS_NAME", raising=False)
-    fresh_sandbox()
-    yield
-    fresh_sandbox()
-
-
-@pytest.fixture
-def stream(missions: None) -> Listener:
-    """The service on an empty store, its events listened to."""
-    listener = Listener()
-    service.set_event_stream(listener)
-    return listener
-
-
 def sample(name: str) -> dict[str, Any]:
     """A file of events/."""
     event: dict[str, Any] = json.loads((EVENTS / f"{name}.json").read_text())
@@ -134,22 +107,3 @@ def invoke(
         text=answer["body"],
         body=json.loads(answer["body"]) if "json" in headers.get("content-type", "") else None,
     )
-
-
-@pytest.fixture
-def untouched(redis_client: redis.Redis, stream: Listener) -> Iterator[Callable[[], None]]:
-    """Fails the test when anything was written or emitted since the last call of this function."""
-    before: dict[str, bytes | None] = {}
-
-    def snapshot() -> dict[str, Any]:
-        stream.events.clear()
-        return {key: redis_client.execute_command("DUMP", key, NEVER_DECODE=True) for key in redis_client.scan_iter()}
-
-    def begin() -> None:
-        before.clear()
-        before.update(snapshot())
-
-    begin()
-    yield begin
-    assert stream.events == []
-    assert snapshot() == before

