@@ -15,7 +15,8 @@ from missions.domain.events import Event
 from missions.domain.models import MissionPage, MissionQuery, MissionStatus
 from missions.log import logger
 from missions.publishing.emitter import Emitter
-from missions.storage.connection import Connection
+from missions.storage.connection import OPTIONS, Connection
+from missions.storage.link import Link
 from missions.storage.nodes import Nodes
 from rich.progress import track
 
@@ -57,7 +58,8 @@ def against_version_1(report: Report, client: redis.Redis, bare: redis.Redis, ro
     runtime.replace(world.sandbox(world.port_of(client)))
     client.script_load(version1.CREATE.text)
     replay(client, [version1.create_call(each, world.content()) for each in world.new_ids(STORED)])
-    connection = Connection(Nodes(bare.connection_pool), {"list": version1.LIST}.__getitem__)
+    nodes = Nodes(Link, {"host": "127.0.0.1", "port": world.port_of(client)} | OPTIONS)
+    connection = Connection(nodes, {"list": version1.LIST}.__getitem__)
     query = MissionQuery(limit=world.PAGE)
 
     def contender(call: Callable[[], MissionPage]) -> Contender:

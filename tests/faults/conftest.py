@@ -1,11 +1,12 @@
 """A system of its own for each fault."""
 
+import threading
 from collections.abc import Iterator
 from dataclasses import astuple
 from pathlib import Path
 
 import pytest
-import redis
+from missions.storage.link import Link
 from missions.storage.nodes import Address, Nodes
 
 from local.doubles.eventbridge import StrictEventBridge, strict_eventbridge
@@ -28,14 +29,13 @@ def _fault(test: str) -> str:
 @pytest.fixture(autouse=True)
 def a_connection_for_each_command(monkeypatch: pytest.MonkeyPatch) -> None:
     """Threads stand for sandboxes here, and would wait for each other's commands on the one connection of a sandbox."""
-    at = Nodes.at
+    own = threading.local()
 
-    def pooled(nodes: Nodes, address: Address) -> redis.Redis:
-        client = at(nodes, address)
-        client.connection, client._single_connection_client = None, False
-        return client
+    def links(nodes: Nodes) -> dict[Address, Link]:
+        of_thread: dict[Address, Link] = own.__dict__.setdefault(nodes, {})
+        return of_thread
 
-    monkeypatch.setattr(Nodes, "at", pooled)
+    monkeypatch.setattr(Nodes, "_links", property(links, lambda *_: None), raising=False)
 
 
 @pytest.fixture

@@ -162,7 +162,7 @@ def test_a_namespace_is_in_the_set_of_its_partition_after_its_first_create(syste
         service.create_mission(MissionCreate(name="n"), Write("acme"))
     assert system.redis.smembers(keys.namespaces(partition_of("acme"))) == {"acme"}
     assert list(system.redis.scan_iter("*:namespaces")) == [keys.namespaces(partition_of("acme"))]
-    assert list(runtime.current.outbox.namespaces()) == ["acme"]
+    assert runtime.current.outbox.namespaces() == (["acme"], 0)
 
 
 def test_a_request_that_is_refused_or_finds_no_mission_adds_nothing_anywhere(system: OneServer) -> None:
@@ -189,4 +189,4 @@ def test_a_request_that_is_refused_or_finds_no_mission_adds_nothing_anywhere(sys
     service.list_missions("acme")
     service.get_stats("acme")
     assert stored() == before
-    assert list(runtime.current.outbox.namespaces()) == ["default"]
+    assert runtime.current.outbox.namespaces() == (["default"], 0)

@@ -18,6 +18,7 @@ from missions.domain.writes import Write
 from missions.publishing import relay
 from missions.publishing.eventbridge import EventBridge
 from missions.storage.keys import Keys
+from missions.storage.link import Link
 
 from functions.operate_events import app as operate_events
 from functions.relay_events import app as relay_events
@@ -172,6 +173,8 @@ def test_what_a_stalled_node_has_waits_and_the_relay_publishes_what_the_others_h
     for tenant in TENANTS:
         service.create_mission(MissionCreate(name="waits"), Write(tenant))
     away = [each for each in TENANTS if three.owner(Keys(each).stats) is three.nodes[2]]
+    for node in three.nodes:  # nobody takes over, and the others go on
+        node.client.config_set("cluster-replica-no-failover", "yes", "cluster-require-full-coverage", "no")
     three.nodes[2].signal(signal.SIGSTOP)
     try:
         began = time.monotonic()
@@ -181,7 +184,11 @@ def test_what_a_stalled_node_has_waits_and_the_relay_publishes_what_the_others_h
         assert report["unread"] > len(away)
         assert "OutboxAge" not in capsys.readouterr().out  # so that the alarm on missing data goes off
         count = operate_events.handler({"action": "count"}, Context("operate_events"))
-        assert (count["undelivered"], count["unread_partitions"]) == (0, report["unread"])
+        assert (count["undelivered"], count.get("unread_partitions")) == (0, report["unread"]), count
+        for request in ({"action": "list", "what": "undelivered"}, {"action": "namespaces"}, {"action": "redeliver"}):
+            answer = operate_events.handler(request, Context("operate_events"))
+            assert answer.get("unread_partitions") == report["unread"], answer  # what is missing is told
+        assert answer["ended"] == "some partitions did not answer; call again"
     finally:
         three.nodes[2].signal(signal.SIGCONT)
     wait_until(three.ready)
@@ -212,7 +219,50 @@ def test_a_node_that_stalls_while_the_relay_publishes_costs_no_event(
     assert report.unread > 0
     wait_until(three.ready)
     system.account()
-    assert 0 < system.figures.duplicates < 2 * len(TENANTS)
+    assert system.figures.duplicates < 2 * len(TENANTS)  # what it had received it settles when it goes on
+
+
+def test_a_slot_that_is_stuck_in_its_move_stops_nobody(system: System, three: Cluster) -> None:
+    runtime.current.emitter.pause()
+    for tenant in TENANTS:
+        for _ in range(3):
+            service.create_mission(MissionCreate(name="waits"), Write(tenant))
+    for tenant in TENANTS[:4]:
+        source, target = somewhere_else(three, tenant)
+        next(three.move(slot_of(tenant), source, target))  # the first key has moved, and nothing follows
+    began = time.monotonic()
+    report = system.drain()
+    assert time.monotonic() - began < 10
+    assert (report.published, report.unread) == (6 * len(TENANTS), 0)
+    assert system.drain().published == 0
+    for tenant in TENANTS[:4]:
+        source, target = somewhere_else(three, tenant)
+        for _ in three.move(slot_of(tenant), source, target):
+            pass
+    system.account()
+
+
+def test_a_relay_that_brings_its_scripts_to_slow_nodes_stops_in_time(
+    system: System, three: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime.current.emitter.pause()
+    for number in range(200):
+        service.create_mission(MissionCreate(name="waits"), Write(f"many-{number}"))
+    for node in three.nodes[:3]:
+        node.client.script_flush()
+    exchange = Link.exchange
+
+    def slowly(link: Link, *args: Any) -> Any:
+        time.sleep(0.3)
+        return exchange(link, *args)
+
+    monkeypatch.setattr(Link, "exchange", slowly)
+    began = time.monotonic()
+    assert system.drain().published == 400
+    assert time.monotonic() - began < 20
+    monkeypatch.setattr(Link, "exchange", exchange)
+    system.namespaces = [f"many-{number}" for number in range(200)]
+    system.account()
 
 
 def test_a_server_whose_certificate_nobody_vouches_for_is_not_spoken_to(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 from missions import runtime, service
 from missions.domain import events
-from missions.domain.errors import StoreUnavailable
 from missions.domain.events import Event
 from missions.domain.models import MissionCreate, MissionLogEntry, MissionStatus
 from missions.domain.writes import Write
@@ -522,6 +521,5 @@ def test_dead_letters_that_take_nothing_more_cost_no_event(system: OneServer) ->
         def publish(self, sent: Sequence[Event]) -> list[str | None]:
             return ["MalformedDetail"] * len(sent)
 
-    with pytest.raises(StoreUnavailable):
-        drain(Refusing())
+    assert drain(Refusing()).unread == 1  # it could not be settled
     assert len(undelivered()) == 2

@@ -42,7 +42,7 @@ OPERATIONS = {
     "get_log",
     "get_stats",
 }
-RELAY = {"read_outbox", "settle", "revive"}
+RELAY = {"first_moment", "read_outbox", "settle", "revive"}
 
 # In front of a script: `redis` is its own, which refuses a key that is not in KEYS. Every command that the scripts use
 # has its one key as first argument, but for TIME, which has none, and EXISTS, which has only keys.

@@ -22,6 +22,7 @@ from missions.settings import Settings
 from missions.storage import credentials
 from missions.storage.connection import Connection
 from missions.storage.credentials import IamCredentials, SecretCredentials
+from missions.storage.link import Link
 from missions.storage.nodes import Nodes
 from moto import mock_aws
 from pydantic import ValidationError
@@ -148,7 +149,7 @@ def test_a_connection_that_was_cut_comes_back_with_a_new_token(clock: Clock, val
     operator.execute_command("ACL", "SETUSER", "missions-abc", "on", "nopass", "~*", "+@all")
     try:
         provider = Noting("missions-abc", "missions-cache", "eu-central-1", serverless=True)
-        ours = Connection(Nodes(redis.ConnectionPool(host="127.0.0.1", port=valkey.port, credential_provider=provider)))
+        ours = Connection(Nodes(Link, {"host": "127.0.0.1", "port": valkey.port, "credential_provider": provider}))
         assert ours.command("EXISTS", "missions:none") == 0
         operator.execute_command("CLIENT", "KILL", "USER", "missions-abc")
         clock.now += 12 * 3600
@@ -263,19 +264,19 @@ def test_without_a_region_the_store_is_unavailable(monkeypatch: pytest.MonkeyPat
 def test_the_store_connects_to_the_url_in_the_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("REDIS_URL", raising=False)
     monkeypatch.setenv("REDIS_SECRET_ARN", secret("rediss://ann:word@redis.example.com:6390"))
-    pool = runtime.current.connection.nodes.pool
-    assert issubclass(pool.connection_class, redis.SSLConnection)
-    assert (pool.connection_kwargs["host"], pool.connection_kwargs["port"]) == ("redis.example.com", 6390)
-    assert pool.connection_kwargs["credential_provider"].get_credentials() == ("ann", "word")
+    nodes = runtime.current.connection.nodes
+    assert issubclass(nodes.kind, redis.SSLConnection)
+    assert (nodes.options["host"], nodes.options["port"]) == ("redis.example.com", 6390)
+    assert nodes.options["credential_provider"].get_credentials() == ("ann", "word")
 
 
 def test_a_store_with_a_user_signs_in_with_iam_over_tls(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REDIS_URL", "rediss://cache.example.com:6379")
     monkeypatch.setenv("REDIS_IAM_USER", "missions-abc")
     monkeypatch.setenv("REDIS_IAM_CACHE", "missions-cache")
-    pool = runtime.current.connection.nodes.pool
-    assert issubclass(pool.connection_class, redis.SSLConnection)
-    assert isinstance(pool.connection_kwargs["credential_provider"], IamCredentials)
+    nodes = runtime.current.connection.nodes
+    assert issubclass(nodes.kind, redis.SSLConnection)
+    assert isinstance(nodes.options["credential_provider"], IamCredentials)
 
 
 @pytest.fixture

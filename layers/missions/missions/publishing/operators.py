@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from missions.domain.errors import StoreUnavailable
 from missions.domain.events import BROKEN, OutboxEntry
 from missions.publishing import relay
 from missions.publishing.emitter import EventStream
@@ -61,72 +62,90 @@ def answer(
         case "count":
             _, report = relay.survey(outbox)
             found = {"undelivered": report.waiting, "oldest_seconds": report.oldest / 1000, "dead": report.dead}
-            return found | ({"unread_partitions": report.unread} if report.unread else {})
+            return found | _unread(report.unread)
         case "list":
-            return _listed(outbox, request)
+            return _listed(outbox, request, more_time)
         case "redeliver":
             return _redelivered(outbox, request, connect(), more_time)
         case "namespaces":
-            return {"namespaces": list(outbox.namespaces())}
+            names, unread = outbox.namespaces()
+            return {"namespaces": names} | _unread(unread)
 
 
-def _listed(outbox: Outbox, request: OperatorRequest) -> dict[str, Any]:
-    """Entries, until there are as many as asked for or the answer is large; then a cursor to go on with."""
+def _listed(outbox: Outbox, request: OperatorRequest, more_time: Callable[[], bool]) -> dict[str, Any]:
+    """Entries, until there are as many as asked for, the answer is large or the time is up; a cursor to go on with."""
     read = outbox.read_dead if request.what == "dead" else outbox.read
     begin, _, after = request.cursor.partition(" ")
+    found, unread = _partitions(outbox, request)
     shown: list[dict[str, Any]] = []
     size = 0
-    for partition in sorted(_partitions(outbox, request)):
+    for partition in sorted(found):
         if partition < int(begin):
             continue
         last = after if partition == int(begin) else "0-0"
-        for entry in _entries(read, partition, last):
-            if request.namespace in (None, entry.namespace):
-                each = _shown(entry)
-                size += len(json.dumps(each))
-                if shown and (len(shown) == request.limit or size > BYTES):
-                    return {"entries": shown, "cursor": f"{partition} {last}"}
-                shown.append(each)
-            last = entry.id
-    return {"entries": shown, "cursor": None}
+        try:
+            for entry in _entries(read, partition, last):
+                each = _shown(entry) if request.namespace in (None, entry.namespace) else None
+                size += len(json.dumps(each)) if each else 0
+                if shown and (len(shown) == request.limit or size > BYTES or not more_time()):
+                    return {"entries": shown, "cursor": f"{partition} {last}"} | _unread(unread)
+                if each:
+                    shown.append(each)
+                last = entry.id
+        except StoreUnavailable:
+            unread += 1
+    return {"entries": shown, "cursor": None} | _unread(unread)
 
 
 def _redelivered(
     outbox: Outbox, request: OperatorRequest, stream: EventStream, more_time: Callable[[], bool]
 ) -> dict[str, Any]:
     """Put dead letters back into the outbox and publish them at once; what is refused again is dead again."""
-    report = relay.Report(ended="all were tried")
+    found, unread = _partitions(outbox, request)
+    report = relay.Report(ended="all were tried", unread=unread)
     revived = 0
     with relay.Run(outbox, stream, report, more_time) as run:
-        for partition, dead in _partitions(outbox, request).items():
-            # No more than there were: what is refused again comes behind them.
-            for entry in islice(_entries(outbox.read_dead, partition, "0-0"), dead):
-                if revived == request.limit or not run.goes_on():
-                    return _told(report, revived)
-                if request.entry_ids and entry.id not in request.entry_ids:
-                    continue
-                # A broken entry names no namespace, and can be named by its id.
-                if request.namespace not in (None, entry.namespace) and (entry.namespace or not request.entry_ids):
-                    continue
-                (new_id,) = outbox.revive(partition, [entry.id])
-                if new_id:
-                    revived += 1
-                    run.publish([(partition, entry._replace(id=new_id))])
+        for partition, dead in found.items():
+            try:
+                # No more than there were: what is refused again comes behind them.
+                for entry in islice(_entries(outbox.read_dead, partition, "0-0"), dead):
+                    if revived == request.limit or not run.goes_on():
+                        return _told(report, revived)
+                    if request.entry_ids and entry.id not in request.entry_ids:
+                        continue
+                    # A broken entry names no namespace, and can be named by its id.
+                    if request.namespace not in (None, entry.namespace) and (entry.namespace or not request.entry_ids):
+                        continue
+                    (new_id,) = outbox.revive(partition, [entry.id])
+                    if new_id:
+                        revived += 1
+                        run.publish([(partition, entry._replace(id=new_id))])
+            except StoreUnavailable:
+                report.unread += 1
+    if report.unread:
+        report.ended = "some partitions did not answer; call again"
     return _told(report, revived)
 
 
 def _told(report: relay.Report, revived: int) -> dict[str, Any]:
     told = asdict(report)
-    return {"revived": revived} | {name: told[name] for name in ("published", "died", "left", "ended")}
+    found = {"revived": revived} | {name: told[name] for name in ("published", "died", "left", "ended")}
+    return found | _unread(report.unread)
 
 
-def _partitions(outbox: Outbox, request: OperatorRequest) -> dict[int, int]:
-    """The partitions to look at, and how many dead letters each has."""
-    found = {each.partition: each.dead for each in outbox.survey().backlogs}
+def _unread(partitions: int) -> dict[str, int]:
+    """Tells that an answer is not complete."""
+    return {"unread_partitions": partitions} if partitions else {}
+
+
+def _partitions(outbox: Outbox, request: OperatorRequest) -> tuple[dict[int, int], int]:
+    """The partitions to look at, with how many dead letters each has, and how many could not be read."""
+    backlogs, unread = outbox.survey()
+    found = {each.partition: each.dead for each in backlogs}
     if request.namespace is None:
-        return found
+        return found, unread
     own = partition_of(request.namespace)
-    return {own: found.get(own, 0)}
+    return {own: found.get(own, 0)}, 0  # its own is asked, and counted when it does not answer
 
 
 def _entries(read: Callable[[int, str, int], Page], partition: int, after: str | None) -> Iterator[OutboxEntry]:

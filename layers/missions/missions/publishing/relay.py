@@ -21,6 +21,7 @@ from missions.publishing.emitter import EventStream, within
 from missions.storage.outbox import Backlog, Outbox, Settlement
 
 PAGE = 500  # entries read at once
+TOGETHER = 50  # partitions read at once, since an entry may have half a megabyte
 MIN_AGE = 5_000  # milliseconds: a younger entry is still being published by its own request
 LOST = (
     3  # partitions that do not answer before a run ends, since each may take seconds; the next survey goes round them
@@ -80,9 +81,8 @@ def drain(
     report: Report,
     more_time: Callable[[], bool] = lambda: True,
 ) -> None:
-    """Publish what waits, until all was tried once or `more_time` says no. Raises StoreUnavailable.
-
-    Partitions are read in turn. One that does not answer is left to the next run; that none does is an error.
+    """Publish what waits, until all was tried once or `more_time` says no.
+    Partitions are read in turn; one that does not answer is left to the next run.
     """
     waiting = [each for each in backlogs if each.waiting]
     # SystemRandom, since SnapStart clones the state of random
@@ -100,7 +100,8 @@ def drain(
                 entries += ((partition, entry) for entry in page.entries)
                 if page.after and count > len(page.entries):
                     todo[partition] = page.after, count - len(page.entries)  # in turn, behind the others
-            run.publish(entries)
+            for partition in run.publish(entries):
+                todo.pop(partition, None)  # what comes behind it waits for the next run, too
 
 
 def _next(todo: Mapping[int, tuple[str, int]]) -> list[tuple[int, str, int]]:
@@ -113,7 +114,7 @@ def _next(todo: Mapping[int, tuple[str, int]]) -> list[tuple[int, str, int]]:
     for partition, (after, count) in todo.items():
         places.append((partition, after, min(room, count)))
         room -= count
-        if room <= 0:
+        if room <= 0 or len(places) == TOGETHER:
             break
     return places
 
@@ -144,9 +145,12 @@ class Run:
         self._report.ended = "the time is up"
         return False
 
-    def publish(self, pages: Sequence[tuple[int, OutboxEntry]]) -> None:
-        """Publish entries of partitions and settle them: delete what was accepted, put aside what never will be."""
-        self._report.oldest = max([self._report.oldest, *(_age(entry) for _, entry in pages)])
+    def publish(self, pages: Sequence[tuple[int, OutboxEntry]]) -> list[int]:
+        """Publish entries of partitions and settle them: delete what was accepted, put aside what never will be.
+
+        Gives the partitions that could not be settled.
+        """
+        self._report.oldest = max([self._report.oldest, *(_age(entry.moment) for _, entry in pages)])
         errors: list[dict[str, str | None]] = [{} for _ in pages]  # of each entry, by the ids of its events
         sent: list[_Sent] = []
         broken: dict[int, str] = {}
@@ -162,14 +166,15 @@ class Run:
                 for each, error in zip(batch, outcomes, strict=True):
                     errors[each.place][each.event.id] = error
         finally:  # what was accepted before a failure must not be published again
-            self._settle(pages, errors, broken)
+            unsettled = self._settle(pages, errors, broken)
+        return unsettled
 
     def _settle(
         self,
         pages: Sequence[tuple[int, OutboxEntry]],
         errors: Sequence[dict[str, str | None]],
         broken: dict[int, str],
-    ) -> None:
+    ) -> list[int]:
         settlements: dict[int, list[Settlement]] = {}
         left: Counter[str] = Counter()
         for place, ((partition, entry), outcomes) in enumerate(zip(pages, errors, strict=True)):
@@ -192,12 +197,15 @@ class Run:
                         error=", ".join(sorted(filter(None, set(dead.values())))),
                     )
                 )
-        # What is not settled the next run publishes again, with the same ids.
-        self._report.unread += self._outbox.settle_each(settlements).count(None)
+        settled = self._outbox.settle_each(settlements)
+        # The next run publishes these again, with the same ids.
+        unsettled = [partition for partition, count in zip(settlements, settled, strict=True) if count is None]
+        self._report.unread += len(unsettled)
         if dead_ones := [one.entry_id for each in settlements.values() for one in each if one.dead]:
             logger.error("EventBridge can never take these events; they are dead letters now", entry_ids=dead_ones)
         if left:
             logger.error("Events are not accepted yet; they stay in the outbox", errors=left)
+        return unsettled
 
     def _put(self, batch: Sequence[_Sent]) -> tuple[Sequence[_Sent], list[str | None]]:
         return batch, self._errors(batch)
@@ -237,9 +245,9 @@ class Run:
         return [error] * len(batch)
 
 
-def _age(entry: OutboxEntry) -> int:
-    """Milliseconds since its write. What is added again keeps its moment, so the oldest need not be the first."""
-    return max(0, int(time.time() * 1000) - entry.moment // 1000)
+def _age(moment: int) -> int:
+    """Milliseconds since this write. What is added again keeps its moment, so the oldest need not be the first."""
+    return max(0, int(time.time() * 1000) - moment // 1000)
 
 
 def _batches(events: Iterable[_Sent]) -> Iterator[list[_Sent]]:

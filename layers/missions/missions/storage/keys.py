@@ -10,7 +10,7 @@ import zlib
 from missions.domain.models import MissionStatus
 
 PARTITIONS = 1024  # for good: another number would put stored namespaces elsewhere
-_FORMAT = "missions:2"  # 2 is the version of what is stored
+FORMAT = "missions:2"  # 2 is the version of what is stored
 
 
 def partition_of(namespace: str) -> int:
@@ -20,17 +20,17 @@ def partition_of(namespace: str) -> int:
 
 def outbox(partition: int) -> str:
     """A stream: the events that are not published yet."""
-    return f"{_FORMAT}:{{{partition}}}:outbox"
+    return f"{FORMAT}:{{{partition}}}:outbox"
 
 
 def dead(partition: int) -> str:
     """A stream: the events that EventBridge can never take, each with its error."""
-    return f"{_FORMAT}:{{{partition}}}:dead"
+    return f"{FORMAT}:{{{partition}}}:dead"
 
 
 def namespaces(partition: int) -> str:
     """A set: the namespaces that have missions."""
-    return f"{_FORMAT}:{{{partition}}}:namespaces"
+    return f"{FORMAT}:{{{partition}}}:namespaces"
 
 
 class Keys:
@@ -38,7 +38,7 @@ class Keys:
 
     def __init__(self, namespace: str) -> None:
         self.partition = partition_of(namespace)
-        self._prefix = f"{_FORMAT}:{{{self.partition}}}:{namespace}:"
+        self._prefix = f"{FORMAT}:{{{self.partition}}}:{namespace}:"
 
     def mission(self, mission_id: str) -> str:
         """A string: the record of a mission."""

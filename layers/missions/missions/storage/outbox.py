@@ -1,9 +1,10 @@
 """The outboxes: one stream for each partition, of the events that are not published yet, and one of dead letters."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from missions.domain.errors import StoreUnavailable
 from missions.domain.events import OutboxEntry
 from missions.storage import keys, records
 from missions.storage.connection import Connection
@@ -12,12 +13,12 @@ PAGE_BYTES = 2_000_000  # after which a page ends
 
 
 class Backlog(NamedTuple):
-    """How many entries and dead letters a partition has, and its first entry."""
+    """How many entries and dead letters a partition has, and the moment of its first entry, in microseconds."""
 
     partition: int
     waiting: int
     dead: int
-    first: OutboxEntry | None
+    first: int | None
 
 
 class Survey(NamedTuple):
@@ -50,21 +51,21 @@ class Outbox:
         self._connection = connection
 
     def survey(self) -> Survey:
-        """What all partitions have, in two pipelines."""
+        """What all partitions have, in two pipelines. Raises StoreUnavailable when no partition answers."""
         every = range(keys.PARTITIONS)
         lengths = self._connection.commands(
             ("XLEN", stream(partition)) for partition in every for stream in (keys.outbox, keys.dead)
         )
         found = list(zip(every, lengths[::2], lengths[1::2], strict=True))
-        unread = sum(None in each for each in found)
-        counts = [each for each in found if None not in each and any(each[1:])]
-        firsts = self._connection.commands(
-            ("XRANGE", keys.outbox(partition), "-", "+", "COUNT", 1) for partition, _, _ in counts
-        )
+        counts = [each for each in found if None not in each]
+        if not counts:
+            raise StoreUnavailable
+        some = [each for each in counts if any(each[1:])]
+        firsts = self._connection.scripts("first_moment", (([keys.outbox(each[0])], []) for each in some))
         backlogs = [
-            Backlog(*count, _entry(*first[0]) if first else None) for count, first in zip(counts, firsts, strict=True)
+            Backlog(*each, int(first) or None) for each, first in zip(some, firsts, strict=True) if first is not None
         ]
-        return Survey(backlogs, unread)
+        return Survey(backlogs, len(found) - len(counts) + firsts.count(None))
 
     def read(self, partition: int, after: str, limit: int) -> Page:
         """Up to `limit` entries after this id, in order."""
@@ -102,14 +103,16 @@ class Outbox:
         """Put dead letters back into the outbox; gives the new id of each, None when it is not there."""
         return list(self._connection.script("revive", [keys.outbox(partition), keys.dead(partition)], *entry_ids))
 
-    def namespaces(self) -> Iterator[str]:
-        """The namespaces that have missions, in order."""
+    def namespaces(self) -> tuple[list[str], int]:
+        """The namespaces that have missions, in order, and how many partitions could not be read."""
         sets = self._connection.commands(("SMEMBERS", keys.namespaces(each)) for each in range(keys.PARTITIONS))
-        yield from sorted(name for names in sets for name in names or ())
+        return sorted(name for names in sets for name in names or ()), sets.count(None)
 
 
 def _settle(partition: int, settlements: Sequence[Settlement]) -> tuple[list[str], list[str]]:
-    return [keys.outbox(partition), keys.dead(partition)], [text for each in settlements for text in each]
+    # One key, where one will do: while a slot moves to another node, a script of two is refused.
+    dead = [keys.dead(partition)] if any(each.dead for each in settlements) else []
+    return [keys.outbox(partition), *dead], [text for each in settlements for text in each]
 
 
 def _page(reply: Sequence[Any]) -> Page:

@@ -198,13 +198,15 @@ class Store:
             last = cursors.member(query.cursor, query.order)
             low, high = (low, min(high, last)) if query.order == "newest" else (max(low, last), high)
         statuses = query.status or list(MissionStatus)
+        until = self._connection.until()
         members = self._connection.script(
             "list_missions", [names.index(each) for each in dict.fromkeys(statuses)],
-            query.limit + 1, query.order, low, high,
+            query.limit + 1, query.order, low, high, until=until,
         )  # fmt: skip
         shown = members[: query.limit]
         ids = [member[16:] for member in shown]
-        found = self._connection.script("read_missions", [names.mission(each) for each in ids]) if ids else []
+        wanted = [names.mission(each) for each in ids]
+        found = self._connection.script("read_missions", wanted, until=until) if ids else []
         missions = [
             mission
             for member, record in zip(shown, found, strict=False)

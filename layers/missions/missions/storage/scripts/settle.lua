@@ -1,12 +1,12 @@
 #!lua flags=allow-oom
 -- Says what became of outbox entries. Each is deleted; what was not accepted yet is added again behind the others, with
 -- its first moment and ids; what never can be goes to the dead letters. An entry that somebody else settled is left.
--- KEYS: 1 outbox, 2 dead letters
+-- KEYS: 1 outbox, 2 dead letters, when some are dead
 -- ARGV: for each entry: its id, the drafts to try again or '', the drafts that are dead or '', their error; '*' stands
 --       for all drafts that the entry has
 -- Replies how many entries this call settled.
 
-redis.call('XLEN', KEYS[2])
+if KEYS[2] then redis.call('XLEN', KEYS[2]) end
 
 local function add(stream, entry, drafts, ...)
   local fields = entry[2]
