@@ -29,7 +29,7 @@ from missions.storage import scripts
 from missions.storage.link import Link, TlsLink
 from missions.storage.nodes import Address, Nodes, pointed
 
-ANSWER = 2.7  # seconds for all that a request asks, so that it is answered within three
+ANSWER = 2.5  # seconds for all that a request asks, so that it is answered within three
 TOGETHER = 4.0  # seconds for commands that are run together
 PAUSE = 0.02  # seconds before a server is asked again, when the first answers did not settle who has the key
 # What no URL may change. RESP2, since RESP3 costs a greeting for each connection, and two more for redis-py's name.
