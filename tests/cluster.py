@@ -88,9 +88,12 @@ class Cluster:
 
     def fail_over(self, shard: int) -> None:
         """A shard's replica takes over, with everything: nothing is lost."""
-        replica = next(self.nodes[n] for n in (shard, *self.replicas(shard)) if not self.nodes[n].is_primary)
+        nodes = [self.nodes[n] for n in (shard, *self.replicas(shard))]
+        primary = next(node for node in nodes if node.is_primary)
+        replica = next(node for node in nodes if not node.is_primary)
         replica.cluster("FAILOVER")
-        wait_until(lambda: replica.is_primary)
+        # For a moment both say that they are the primary: the old one learns last.
+        wait_until(lambda: replica.is_primary and not primary.is_primary)
         wait_until(self.ready)
 
     def move(self, slot: int, source: Node, target: Node) -> Iterator[None]:
