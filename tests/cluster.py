@@ -127,6 +127,7 @@ class Endpoint:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)  # close() alone does not end a thread that waits
         self._listener.close()
 
     def _accept(self) -> None:

@@ -24,15 +24,14 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
         name = here.settings.event_bus_name
         metrics.add_dimension("bus", name)
         metrics.add_metric("OutboxDepth", MetricUnit.Count, report.waiting)
-        if not report.unread:  # without a figure the alarm goes off, as it should when nobody knows how old events are
-            metrics.add_metric("OutboxAge", MetricUnit.Milliseconds, report.oldest)
-        metrics.add_metric("DeadLetters", MetricUnit.Count, report.dead)
-        bus = EventBridge.existing(name, here.settings.aws_region)
-        relay.drain(here.outbox, bus, backlogs, report, lambda: context.get_remaining_time_in_millis() > MARGIN)
-        if not report.unread:
-            metrics.add_metric("OutboxAge", MetricUnit.Milliseconds, report.oldest)
-        metrics.add_metric("DeadLetters", MetricUnit.Count, report.dead + report.died)
-        metrics.add_metric("Published", MetricUnit.Count, report.published)
+        try:
+            bus = EventBridge.existing(name, here.settings.aws_region)
+            relay.drain(here.outbox, bus, backlogs, report, lambda: context.get_remaining_time_in_millis() > MARGIN)
+        finally:
+            if not report.unread:  # else nobody knows how old events are: without a figure the alarm goes off
+                metrics.add_metric("OutboxAge", MetricUnit.Milliseconds, report.oldest)
+            metrics.add_metric("DeadLetters", MetricUnit.Count, report.dead + report.died)
+            metrics.add_metric("Published", MetricUnit.Count, report.published)
         return asdict(report)
     finally:
         metrics.flush_metrics()

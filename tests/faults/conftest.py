@@ -26,8 +26,8 @@ def _fault(test: str) -> str:
     return test.partition("[")[2].removesuffix("]") or test.removeprefix("test_").replace("_", " ")
 
 
-@pytest.fixture(autouse=True)
-def a_connection_for_each_command(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def a_connection_for_each_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     """Threads stand for sandboxes here, and would wait for each other's commands on the one connection of a sandbox."""
     own = threading.local()
 

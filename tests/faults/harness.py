@@ -203,6 +203,8 @@ class System:
             told = [each for _, several in sorted(events.items()) for each in several]
             messages = [each.payload.message for each in told if each.type == "mission.log_appended"]
             assert set(messages) >= set(logs[mission_id])
+            told_once = [each for each in logs[mission_id] if each.startswith("entry ")]
+            assert len(set(told_once)) == len(told_once), f"{mission_id} has a log entry twice"
             if lossy:
                 reached |= {(mission_id, n, s) for m, n, s in self.versions if m == mission_id and n < mission.version}
                 continue

@@ -29,6 +29,7 @@ from tests.conftest import fresh_sandbox, invoke, sample
 from tests.faults.conftest import FIGURES, STALLED
 from tests.faults.harness import System, slot_of
 
+pytestmark = pytest.mark.usefixtures("a_connection_for_each_thread")
 TENANTS = [f"tenant-{number}" for number in range(24)]
 
 
@@ -189,6 +190,9 @@ def test_what_a_stalled_node_has_waits_and_the_relay_publishes_what_the_others_h
             answer = operate_events.handler(request, Context("operate_events"))
             assert answer.get("unread_partitions") == report["unread"], answer  # what is missing is told
         assert answer["ended"] == "some partitions did not answer; call again"
+        for tenant, known in ((away[0], {"unread_partitions": 1}), (next(t for t in TENANTS if t not in away), {})):
+            answer = operate_events.handler({"action": "redeliver", "namespace": tenant}, Context("operate_events"))
+            assert {name: answer[name] for name in answer if name == "unread_partitions"} == known
     finally:
         three.nodes[2].signal(signal.SIGCONT)
     wait_until(three.ready)

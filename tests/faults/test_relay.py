@@ -10,9 +10,12 @@ import signal
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 from missions import runtime, service
 from missions.domain import events
 from missions.domain.events import Event
@@ -24,9 +27,11 @@ from missions.storage import keys
 from missions.storage.keys import partition_of
 
 from functions.relay_events import app as relay_events
+from local.doubles.eventbridge import StrictEventBridge
 from local.gateway import Context
+from tests.cluster import Endpoint, wait_until
 from tests.conftest import fresh_sandbox, sample
-from tests.faults.harness import DEAD, OUTBOX, OneServer, drain, work
+from tests.faults.harness import DEAD, OUTBOX, OneServer, drain, start, work
 
 Fields = dict[str, str]  # of an outbox entry
 
@@ -523,3 +528,43 @@ def test_dead_letters_that_take_nothing_more_cost_no_event(system: OneServer) ->
 
     assert drain(Refusing()).unread == 1  # it could not be settled
     assert len(undelivered()) == 2
+
+
+@pytest.mark.usefixtures("at_once")
+def test_a_primary_that_was_demoted_behind_the_same_name_is_left_in_the_same_run(
+    bus: StrictEventBridge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ExitStack() as running:
+        old, new = (start(tmp_path / name) for name in ("old", "new"))
+        for server in (old, new):
+            running.callback(server.stop)
+        first, second = (
+            running.enter_context(redis.Redis(port=each.port, decode_responses=True)) for each in (old, new)
+        )
+        second.replicaof("127.0.0.1", str(old.port))
+        name = running.enter_context(Endpoint(old.port))
+        monkeypatch.setenv("REDIS_URL", f"redis://127.0.0.1:{name.port}")
+        fresh_sandbox()
+        leave_in_outbox()
+        wait_until(lambda: second.xlen(OUTBOX) == 1)
+        second.replicaof("NO", "ONE")
+        first.replicaof("127.0.0.1", str(new.port))
+        name.to = new.port
+        wait_until(lambda: first.info("replication")["master_link_status"] == "up")
+        report = drain()  # reads from the old one, which a running sandbox is connected to
+        assert (report.published, report.unread, len(bus.events)) == (2, 0, 2)
+        assert second.xlen(OUTBOX) == 0
+        assert drain().published == 0
+        fresh_sandbox()
+
+
+def test_a_list_looks_at_the_time_also_where_nothing_is_shown_yet(system: OneServer) -> None:
+    put_in_outbox(system, *({"facts": f"namespace=other mission=m moment=1 sequence={n}"} for n in range(300)))
+    answer = operators.answer(
+        {"action": "list", "what": "undelivered", "namespace": "default"},
+        runtime.current.outbox,
+        no_stream,
+        lambda: False,
+    )
+    assert answer["entries"] == []
+    assert answer["cursor"]

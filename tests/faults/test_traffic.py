@@ -3,6 +3,7 @@
 A third of the operations runs before the fault, a third under it and a third after it; `System.account` is the proof.
 """
 
+import itertools
 import signal
 import socket
 import struct
@@ -20,6 +21,7 @@ from missions.storage.scripts import Script
 from tests.conftest import fresh_sandbox
 from tests.faults.harness import KEYS, OneServer, bus_fault, no_fault
 
+pytestmark = pytest.mark.usefixtures("a_connection_for_each_thread")
 Fault = Callable[[OneServer], AbstractContextManager[None]]
 
 
@@ -54,7 +56,8 @@ def valkey_paused_past_the_timeout(system: OneServer) -> Iterator[None]:
 def connections_reset_before_the_reply(system: OneServer) -> Iterator[None]:
     """Every 20th answer of the server is thrown away and its connection reset: the script has run."""
     listener = socket.create_server(("127.0.0.1", 0))
-    answers = iter(range(1, 1_000_000))
+    answers = itertools.count(1)
+    resets = []
 
     def serve(client: socket.socket) -> None:
         with client, socket.create_connection(("127.0.0.1", system.server.port)) as server:
@@ -63,6 +66,7 @@ def connections_reset_before_the_reply(system: OneServer) -> Iterator[None]:
                 answer = server.recv(1 << 20)
                 if next(answers) % 20 == 0 and b"EVALSHA" in request:
                     client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    resets.append(answer)
                     return
                 client.sendall(answer)
 
@@ -79,6 +83,7 @@ def connections_reset_before_the_reply(system: OneServer) -> Iterator[None]:
         patch.setenv("REDIS_URL", f"redis://127.0.0.1:{listener.getsockname()[1]}")
         fresh_sandbox()
         yield
+    assert resets
     listener.close()
     fresh_sandbox()
 
@@ -125,12 +130,18 @@ def clock_set_back(system: OneServer) -> Iterator[None]:
     """The scripts see a clock that was set back by an hour."""
     back = "(function() local t = redis.call('TIME') return {tostring(t[1] - 3600), t[2]} end)()"
 
+    changed = []
+
     def patched(name: str) -> Script:
-        return Script.of(scripts.load(name).text.replace("redis.call('TIME')", back))
+        text = scripts.load(name).text.replace("redis.call('TIME')", back)
+        assert "TIME" not in text.replace(back, ""), f"{name} sees another clock"
+        changed.append(back in text)
+        return Script.of(text)
 
     here = fresh_sandbox()
     here.connection = Connection(connect(here.settings).nodes, patched)
     yield
+    assert any(changed)
     fresh_sandbox()
 
 

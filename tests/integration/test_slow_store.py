@@ -81,6 +81,19 @@ def test_an_answer_in_drops_is_no_answer_after_three_seconds(
     assert (status, retry_after, took < 3) == (503, "1", True)
 
 
+def test_a_name_that_is_looked_up_for_ever_is_a_503_within_three_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    over = threading.Event()
+
+    def look_up(*_: object, **__: object) -> None:
+        over.wait(20)
+        raise socket.gaierror
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    status, retry_after, took = asked("get_mission", 6379, monkeypatch)
+    over.set()
+    assert (status, retry_after, took < 3) == (503, "1", True)
+
+
 @pytest.mark.parametrize(
     "answer",
     [

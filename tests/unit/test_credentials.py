@@ -2,6 +2,7 @@
 
 import io
 import json
+import threading
 import traceback
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -189,6 +190,30 @@ def test_a_rotated_password_is_used_within_a_minute(clock: Clock) -> None:
     assert provider.get_credentials() == ("old",)
     clock.now += 1.1
     assert provider.get_credentials() == ("new",)
+
+
+@mock_aws
+def test_the_last_password_is_used_again_when_the_secret_cannot_be_read_any_more(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arn = secret("rediss://:old@redis.example.com:6379")
+    provider = SecretCredentials(arn, "eu-central-1")
+    assert provider.get_credentials() == ("old",)
+    client = boto3.client("secretsmanager", region_name="eu-central-1")
+    client.delete_secret(SecretId=arn, ForceDeleteWithoutRecovery=True)
+    clock.now += 61
+    assert provider.get_credentials() == ("old",)
+
+
+@mock_aws
+def test_a_secret_that_takes_too_long_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    over = threading.Event()
+    provider = SecretCredentials(secret("rediss://:word@redis.example.com:6379"), "eu-central-1")
+    monkeypatch.setattr(provider._provider, "get", lambda *_, **__: over.wait(20))
+    monkeypatch.setattr(credentials, "SECRET_TIME", 0.05)
+    with pytest.raises(redis.ConnectionError, match="TimeoutError"):
+        _ = provider.url
+    over.set()
 
 
 @mock_aws

@@ -4,18 +4,15 @@ What it did not publish stays in the outbox, and the relay publishes it within m
 """
 
 import random
-import threading
 import time
 from collections.abc import Callable, Sequence
-from queue import Empty, SimpleQueue
-from typing import Any, Protocol, TypeVar
+from typing import Protocol
 
+from missions.deadline import within
 from missions.domain.events import Event, OutboxEntry
 from missions.log import logger
 from missions.storage.keys import partition_of
 from missions.storage.outbox import Outbox, Settlement
-
-T = TypeVar("T")
 
 DEADLINE = 1.5  # seconds for all that a request publishes; to settle it is one command more
 PAUSE = 10.0  # seconds, and up to twice that: after a failure requests leave their events to the relay
@@ -85,6 +82,7 @@ class Emitter:
         """Publish one entry; None when nothing of it was accepted."""
         events = entry.envelopes()
         try:
+            # A time-out of boto3's is one for each read. What is accepted too late is published again, with its id.
             errors = within(seconds, lambda: stream.publish(events))
             failed = {event.id: error for event, error in zip(events, errors, strict=True) if error}
         except Exception as error:  # boto3 can raise anything
@@ -94,26 +92,3 @@ class Emitter:
         if len(failed) == len(events):
             return None
         return Settlement(entry.id, again=entry.only(failed) if failed else "")
-
-
-def within(seconds: float, call: Callable[[], T]) -> T:
-    """What the call gives. Raises TimeoutError when that takes longer: a time-out of boto3's is one for each read.
-
-    The call then goes on in its thread. An event that is accepted so late is published again, with the same id.
-    """
-    outcome: SimpleQueue[tuple[Any, Exception | None]] = SimpleQueue()
-
-    def run() -> None:
-        try:
-            outcome.put((call(), None))
-        except Exception as error:
-            outcome.put((None, error))
-
-    threading.Thread(target=run, daemon=True).start()
-    try:
-        value, error = outcome.get(timeout=seconds)
-    except Empty:
-        raise TimeoutError(f"no answer within {seconds:.1f} seconds") from None
-    if error:
-        raise error
-    return value  # type: ignore[no-any-return]

@@ -78,7 +78,7 @@ def _listed(outbox: Outbox, request: OperatorRequest, more_time: Callable[[], bo
     begin, _, after = request.cursor.partition(" ")
     found, unread = _partitions(outbox, request)
     shown: list[dict[str, Any]] = []
-    size = 0
+    seen = size = 0
     for partition in sorted(found):
         if partition < int(begin):
             continue
@@ -87,11 +87,12 @@ def _listed(outbox: Outbox, request: OperatorRequest, more_time: Callable[[], bo
             for entry in _entries(read, partition, last):
                 each = _shown(entry) if request.namespace in (None, entry.namespace) else None
                 size += len(json.dumps(each)) if each else 0
-                if shown and (len(shown) == request.limit or size > BYTES or not more_time()):
+                full = shown and (len(shown) == request.limit or size > BYTES)
+                if full or (seen and not more_time()):
                     return {"entries": shown, "cursor": f"{partition} {last}"} | _unread(unread)
                 if each:
                     shown.append(each)
-                last = entry.id
+                seen, last = seen + 1, entry.id
         except StoreUnavailable:
             unread += 1
     return {"entries": shown, "cursor": None} | _unread(unread)
@@ -143,9 +144,9 @@ def _partitions(outbox: Outbox, request: OperatorRequest) -> tuple[dict[int, int
     backlogs, unread = outbox.survey()
     found = {each.partition: each.dead for each in backlogs}
     if request.namespace is None:
-        return found, unread
+        return found, len(unread)
     own = partition_of(request.namespace)
-    return {own: found.get(own, 0)}, 0  # its own is asked, and counted when it does not answer
+    return {own: found.get(own, 0)}, unread.count(own)
 
 
 def _entries(read: Callable[[int, str, int], Page], partition: int, after: str | None) -> Iterator[OutboxEntry]:

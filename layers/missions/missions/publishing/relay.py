@@ -15,17 +15,15 @@ from typing import NamedTuple, Self
 
 from botocore.exceptions import ClientError, ParamValidationError
 
+from missions.deadline import within
 from missions.domain.events import BROKEN, Event, OutboxEntry
 from missions.log import logger
-from missions.publishing.emitter import EventStream, within
+from missions.publishing.emitter import EventStream
 from missions.storage.outbox import Backlog, Outbox, Settlement
 
 PAGE = 500  # entries read at once
 TOGETHER = 50  # partitions read at once, since an entry may have half a megabyte
 MIN_AGE = 5_000  # milliseconds: a younger entry is still being published by its own request
-LOST = (
-    3  # partitions that do not answer before a run ends, since each may take seconds; the next survey goes round them
-)
 THREADS = 8  # calls of PutEvents at once
 CALL = 8.0  # seconds for one of them, since a time-out of boto3's is one for each read
 BATCH = 10  # events that a call takes
@@ -69,7 +67,7 @@ def survey(outbox: Outbox) -> tuple[list[Backlog], Report]:
         waiting=sum(each.waiting for each in backlogs),
         oldest=max((_age(each.first) for each in backlogs if each.first), default=0),
         dead=sum(each.dead for each in backlogs),
-        unread=unread,
+        unread=len(unread),
     )
     return backlogs, report
 

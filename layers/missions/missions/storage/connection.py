@@ -105,7 +105,7 @@ class Connection:
         turns = 0
         while True:
             answer = self._exchange(address, [command], asking, until)[0]
-            if isinstance(answer, NoScriptError) and command is call.command:
+            if isinstance(answer, NoScriptError) and call.text and command is call.command:
                 command = call.with_text()
                 continue
             if isinstance(answer, MovedError):
@@ -149,11 +149,16 @@ class Connection:
                 found = list(
                     threads.map(lambda of: self._share(of[0], [calls[n] for n in of[1]], until), shares.items())
                 )
+            gone = {
+                address
+                for (address, _), share in zip(shares, found, strict=True)
+                if any(isinstance(answer, GONE) for answer in share)
+            }
+            for address in gone:
+                self.nodes.forget(address)
+            failed += gone
             todo = []
             for ((address, _), places), share in zip(shares.items(), found, strict=True):
-                if isinstance(share[0], UNANSWERED):
-                    self.nodes.forget(address)
-                    failed.append(address)
                 for place, answer in zip(places, share, strict=True):
                     answers[place] = answer
                     asked.pop(place, None)
@@ -182,8 +187,11 @@ class Connection:
                 return link.exchange(until, commands)
             # It does not own the slot yet, and has to be told before each command.
             return link.exchange(until, [each for command in commands for each in (("ASKING",), command)])[1::2]
+        except UNANSWERED as error:
+            return [error] * len(commands)
         except Exception as error:  # redis-py raises more than it documents, when an answer is not one of Redis
-            return [error if isinstance(error, UNANSWERED) else Unanswered(repr(error))] * len(commands)
+            logger.error("What came from Redis is no answer", error=repr(error))
+            return [Unanswered(repr(error))] * len(commands)
 
 
 def _checked(url: str) -> str:

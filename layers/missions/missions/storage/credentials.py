@@ -16,9 +16,13 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.session import Session
 
+from missions.deadline import within
+from missions.log import logger
+
 TOKEN_LIFE = 900  # seconds, the longest that ElastiCache accepts
 TOKEN_KEPT = 600  # seconds; what is left of its life is for clocks that differ and for the way
 SECRET_KEPT = 60  # seconds that an old password goes on being tried after a rotation
+SECRET_TIME = 2.0  # seconds to read a secret
 
 
 class IamCredentials(redis.CredentialProvider):
@@ -71,11 +75,13 @@ class SecretCredentials(redis.CredentialProvider):
         from aws_lambda_powertools.utilities.parameters import SecretsProvider  # boto3, which IAM does without
 
         self._arn = arn
-        config = Config(connect_timeout=1, read_timeout=1, retries={"total_max_attempts": 2}, region_name=region)
+        config = Config(connect_timeout=1, read_timeout=1, retries={"total_max_attempts": 1}, region_name=region)
         try:
             self._provider = SecretsProvider(boto_config=config)
         except BotoCoreError as error:  # there is no region
             raise _unreadable(error) from None
+        self._url: _Url | None = None
+        self._until = 0.0
 
     @property
     def url(self) -> str:
@@ -90,11 +96,19 @@ class SecretCredentials(redis.CredentialProvider):
     def _read(self) -> _Url:
         from aws_lambda_powertools.utilities.parameters import GetParameterError
 
+        if self._url and time.time() < self._until:
+            return self._url
         try:
-            text = self._provider.get(self._arn, max_age=SECRET_KEPT)
-        except GetParameterError as error:
-            raise _unreadable(error.__context__) from None
-        return _parse(text)
+            text = within(SECRET_TIME, lambda: self._provider.get(self._arn, force_fetch=True))
+        except (GetParameterError, TimeoutError) as error:
+            unreadable = _unreadable(error.__context__ if isinstance(error, GetParameterError) else error)
+            if not self._url:
+                raise unreadable from None
+            logger.warning("The last password is used again", error=str(unreadable))
+        else:
+            self._url = _parse(text)
+        self._until = time.time() + SECRET_KEPT
+        return self._url
 
 
 def _unreadable(error: BaseException | None) -> redis.ConnectionError:

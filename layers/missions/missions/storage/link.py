@@ -12,6 +12,8 @@ import redis
 from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as TimedOut
 
+from missions.deadline import within
+
 TIMEOUT = 0.9  # seconds that a server may be silent
 
 
@@ -29,7 +31,8 @@ class Link(redis.Connection):
     def exchange(self, until: float, commands: Sequence[Sequence[str | int]]) -> list[Any]:
         """Send commands and read their answers; an error is one, too. All of it ends at `until`, a monotonic time.
 
-        Raises what redis-py raises when there is no answer. Then the connection is closed, so no answer comes late.
+        Raises what redis-py raises when there is no answer. Then the connection is closed, so that no late answer is
+        taken for another one's.
         """
         if not self._lock.acquire(timeout=max(0.0, until - time.monotonic())):
             raise TimedOut("the connection is in use")
@@ -37,6 +40,9 @@ class Link(redis.Connection):
             self._until = until
             self.send_packed_command(self.pack_commands(commands))  # type: ignore[no-untyped-call]
             return [self._answer() for _ in commands]
+        except BaseException:
+            self.disconnect()  # type: ignore[no-untyped-call]
+            raise
         finally:
             self._lock.release()
 
@@ -57,7 +63,8 @@ class Link(redis.Connection):
     socket_timeout = socket_connect_timeout = property(lambda self: self.left() / 2, lambda self, _: None)
 
     def _connect(self) -> Any:
-        return _Socket(super()._connect(), self)  # type: ignore[no-untyped-call]
+        # To look up a name knows no time-out at all.
+        return _Socket(within(self.left(), super()._connect, lambda late: late.close()), self)
 
 
 class TlsLink(Link, redis.SSLConnection):

@@ -48,7 +48,8 @@ class Nodes:
 
     def forget(self, address: Address) -> None:
         """This server failed: connect anew, and ask again for what it owned."""
-        self._owners = {slot: owner for slot, owner in self._owners.items() if owner != address}
+        # A copy first, since another thread may learn of one meanwhile.
+        self._owners = {slot: owner for slot, owner in [*self._owners.items()] if owner != address}
         for each in (address, self._seed):  # the name in the URL may stand for another server by now
             self._links.pop(each, None)  # it is closed with its last user
 

@@ -22,10 +22,10 @@ class Backlog(NamedTuple):
 
 
 class Survey(NamedTuple):
-    """The partitions that have undelivered events or dead letters, and how many could not be read."""
+    """The partitions that have undelivered events or dead letters, and those that could not be read."""
 
     backlogs: list[Backlog]
-    unread: int
+    unread: list[int]
 
 
 class Page(NamedTuple):
@@ -65,7 +65,9 @@ class Outbox:
         backlogs = [
             Backlog(*each, int(first) or None) for each, first in zip(some, firsts, strict=True) if first is not None
         ]
-        return Survey(backlogs, len(found) - len(counts) + firsts.count(None))
+        unread = [each[0] for each in found if None in each]
+        unread += [each[0] for each, first in zip(some, firsts, strict=True) if first is None]
+        return Survey(backlogs, unread)
 
     def read(self, partition: int, after: str, limit: int) -> Page:
         """Up to `limit` entries after this id, in order."""
