@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 from missions import runtime, service
-from missions.domain.errors import StoreUnavailable
 from missions.domain.models import MissionCreate
 from missions.domain.writes import Write
 from missions.publishing import relay
@@ -269,18 +268,12 @@ def test_a_relay_that_brings_its_scripts_to_slow_nodes_stops_in_time(
     system.account()
 
 
-def test_a_server_whose_certificate_nobody_vouches_for_is_not_spoken_to(monkeypatch: pytest.MonkeyPatch) -> None:
-    with cluster(1, tls=True) as one:
-        for url, works in ((one.url, True), (one.url.partition("?")[0], False)):
-            monkeypatch.setenv("REDIS_URL", url)
-            fresh_sandbox()
-            if works:
-                service.check_health()
-            else:
-                with pytest.raises(StoreUnavailable) as raised:
-                    service.check_health()
-                assert "CERTIFICATE_VERIFY_FAILED" in str(raised.value.__cause__)
-    fresh_sandbox()
+def test_a_mission_is_read_while_its_slot_moves_key_by_key(system: System, three: Cluster) -> None:
+    tenant = TENANTS[0]
+    service.create_mission(MissionCreate(id="moves", name="moves"), Write(tenant))
+    for _ in three.move(slot_of(tenant), *somewhere_else(three, tenant)):
+        assert service.get_mission("moves", tenant).name == "moves"
+    system.account()
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])

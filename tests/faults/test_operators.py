@@ -200,3 +200,13 @@ def test_without_a_bus_nothing_is_revived(system: OneServer) -> None:
     with pytest.raises(RuntimeError, match="does not exist"):
         ask(action="redeliver")
     assert dead(system) == 1
+
+
+@pytest.mark.parametrize("read", ["read", "read_dead"])
+def test_a_page_ends_at_two_megabytes(system: OneServer, read: str) -> None:
+    partition = partition_of("default")
+    for _ in range(50):
+        system.redis.xadd({"read": keys.outbox, "read_dead": keys.dead}[read](partition), fields("x" * 100_000))
+    page = getattr(runtime.current.outbox, read)(partition, "0-0", 1000)
+    assert 15 < len(page.entries) < 25
+    assert page.after

@@ -25,6 +25,8 @@ from missions.publishing import operators, relay
 from missions.publishing.eventbridge import EventBridge
 from missions.storage import keys
 from missions.storage.keys import partition_of
+from missions.storage.link import Link
+from redis.exceptions import NoScriptError, TryAgainError
 
 from functions.relay_events import app as relay_events
 from local.doubles.eventbridge import StrictEventBridge
@@ -568,3 +570,86 @@ def test_a_list_looks_at_the_time_also_where_nothing_is_shown_yet(system: OneSer
     )
     assert answer["entries"] == []
     assert answer["cursor"]
+
+
+@pytest.mark.usefixtures("at_once")
+def test_no_batch_and_no_page_follows_when_the_time_is_up(system: OneServer) -> None:
+    put_in_outbox(system, *entries(1234))
+    time_for = itertools.count()
+    report = drain(Scripted(), more_time=lambda: next(time_for) < 4)  # for a page and three batches
+    assert (report.published, report.left, report.ended) == (30, relay.PAGE - 30, "the time is up")
+    assert system.redis.xlen(OUTBOX) == 1204
+
+
+@pytest.mark.usefixtures("at_once")
+def test_a_partition_that_is_not_read_after_the_survey_does_not_stop_the_others(system: OneServer) -> None:
+    for name in ("default", "small"):
+        put_in_outbox(system, entry(name), outbox=keys.outbox(partition_of(name)))
+    backlogs, report = relay.survey(runtime.current.outbox)
+    system.redis.rename(OUTBOX, "aside")
+    system.redis.set(OUTBOX, "in the way")
+    relay.drain(runtime.current.outbox, Scripted(), backlogs, report)
+    assert (report.waiting, report.published, report.unread) == (2, 1, 1)
+
+
+@pytest.mark.usefixtures("at_once")
+def test_what_comes_behind_an_entry_that_cannot_be_settled_waits(
+    system: OneServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay, "PAGE", 10)
+    put_in_outbox(system, *entries(30))
+    system.redis.xadd(keys.dead(partition_of("default")), {"facts": "x"}, id=f"{2**64 - 1}-{2**64 - 1}")
+    stream = Scripted(**{str(number): "MalformedDetail" for number in range(30)})
+    assert drain(stream).unread == 1
+    assert stream.calls == 1
+
+
+@pytest.mark.usefixtures("at_once")
+@pytest.mark.parametrize("error", [NoScriptError, TryAgainError])
+def test_of_commands_together_those_are_run_again_whose_server_was_not_ready(
+    system: OneServer, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    """It lost its scripts meanwhile, or a slot is on its way."""
+    for number in range(10):
+        leave_in_outbox(f"tenant-{number}")
+    exchange = Link.exchange
+    bad = iter([True])
+
+    def refusing(link: Link, until: float, commands: Sequence[Sequence[Any]]) -> list[Any]:
+        if len(commands) > 1 and commands[0][0] == "EVAL" and next(bad, False):
+            return [exchange(link, until, commands[:1])[0], *(error() for _ in commands[1:])]
+        return exchange(link, until, commands)
+
+    monkeypatch.setattr(Link, "exchange", refusing)
+    report = invoke()
+    assert next(bad, None) is None
+    assert (report["published"], report["unread"]) == (20, 0)
+
+
+@pytest.mark.usefixtures("at_once")
+def test_no_age_is_told_while_a_partition_is_not_read(system: OneServer, capsys: pytest.CaptureFixture[str]) -> None:
+    leave_in_outbox()
+    invoke()
+    assert "OutboxAge" in capsys.readouterr().out
+    leave_in_outbox()
+    system.redis.set(keys.outbox(700), "in the way")
+    assert invoke()["unread"] == 1
+    assert "OutboxAge" not in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("at_once")
+def test_no_age_is_told_when_a_partition_is_not_read_after_the_survey(
+    system: OneServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave_in_outbox()
+    survey = relay.survey
+
+    def and_then(outbox: Any) -> Any:
+        found = survey(outbox)
+        system.redis.rename(OUTBOX, "aside")
+        system.redis.set(OUTBOX, "in the way")
+        return found
+
+    monkeypatch.setattr(relay, "survey", and_then)
+    assert invoke()["unread"] == 1
+    assert "OutboxAge" not in capsys.readouterr().out

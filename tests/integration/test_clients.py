@@ -203,6 +203,7 @@ def test_a_refused_request_does_not_use_up_its_key(stream: Listener, untouched: 
     untouched()
     assert change("a", "RUNNING", idempotency_key="k").status == 409
     assert invoke("append_log_entry", mission_id="b", headers={"idempotency-key": "k"}).status == 404
+    assert change("b", "RUNNING", idempotency_key="k").status == 404
     assert invoke("create_mission", body={"id": "a", "name": "z"}, headers={"idempotency-key": "k"}).status == 409
 
 

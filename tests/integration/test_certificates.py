@@ -1,0 +1,32 @@
+"""Over TLS only a server is spoken to whose certificate is vouched for, and is for its name."""
+
+import pytest
+from missions import service
+from missions.domain.errors import StoreUnavailable
+
+from tests.cluster import cluster
+from tests.conftest import fresh_sandbox
+
+
+def test_a_server_whose_certificate_nobody_vouches_for_is_not_spoken_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    with cluster(1, tls=True) as one:
+        for url, works in ((one.url, True), (one.url.partition("?")[0], False)):
+            monkeypatch.setenv("REDIS_URL", url)
+            fresh_sandbox()
+            if works:
+                service.check_health()
+            else:
+                with pytest.raises(StoreUnavailable) as raised:
+                    service.check_health()
+                assert "CERTIFICATE_VERIFY_FAILED" in str(raised.value.__cause__)
+    fresh_sandbox()
+
+
+def test_a_server_whose_certificate_is_for_another_name_is_not_spoken_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    with cluster(1, tls=True) as one:
+        monkeypatch.setenv("REDIS_URL", one.url.replace("@127.0.0.1:", "@localhost:"))
+        fresh_sandbox()
+        with pytest.raises(StoreUnavailable) as raised:
+            service.check_health()
+        assert "CERTIFICATE_VERIFY_FAILED" in str(raised.value.__cause__)
+    fresh_sandbox()
