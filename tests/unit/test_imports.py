@@ -95,10 +95,10 @@ def test_a_store_with_iam_needs_botocore_alone() -> None:
     assert loaded & {"boto3", "aws_lambda_powertools.utilities.parameters"} == set()
 
 
-# The direction of imports: a package may import those that stand before it. settings and log stand for themselves.
+# The direction of imports: a package may import those that stand before it. Those of everybody stand for themselves.
 ORDER = ["domain", "storage", "publishing", "middle", "api", "functions"]
 MIDDLE = {"runtime", "service"}
-EVERYBODYS = {"settings", "log"}  # but not the domain's
+EVERYBODYS = {"settings", "log", "deadline"}  # but not the domain's
 
 
 def modules() -> dict[str, Path]:
