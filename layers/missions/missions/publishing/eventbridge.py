@@ -27,6 +27,7 @@ class EventBridge:
                 read_timeout=read_timeout,
                 retries={"total_max_attempts": 1},
                 tcp_keepalive=True,
+                user_agent="missions",  # botocore's own is put together anew for each request, a sixth of its time
             ),
         )
 
