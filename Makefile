@@ -24,15 +24,16 @@ install: $(INSTALLED) ## Make .venv from the pinned requirements
 $(INSTALLED): $(LOCK)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Missions needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) --version 2>&1). Try make PYTHON=python3.13"; exit 1; }
-	@echo "Installing into .venv, with $$($(PYTHON) --version): a minute or two, once"
-	@$(PYTHON) -m venv --clear .venv
-	@$(BIN)/pip install --quiet --disable-pip-version-check --requirement $(LOCK)
-	@touch $@
+	@if cmp -s $(LOCK) $@; then touch $@; else \
+	  echo "Installing into .venv, with $$($(PYTHON) --version): one to three minutes, once" && \
+	  $(PYTHON) -m venv --clear .venv && \
+	  $(BIN)/pip install --quiet --disable-pip-version-check --requirement $(LOCK) && \
+	  cp $(LOCK) $@; fi
 
-run: $(INSTALLED) ## Run the whole stack on this machine (PORT, EVENTS_PORT, REDIS_PORT)
+run: $(INSTALLED) ## Run the whole stack on this machine (docs/local.md has its settings, such as PORT and AUTH)
 	@$(BIN)/python -m local.run
 
-demo: $(INSTALLED) ## Drive one mission through its life against the running stack
+demo: $(INSTALLED) ## Drive one mission through its life; with MISSIONS=200 RATE=20, a day of that many
 	@$(BIN)/python -m local.demo
 
 operate: $(INSTALLED) ## Ask the running stack for its outbox: PAYLOAD='{"action": "count"}', list, redeliver, namespaces
@@ -44,8 +45,8 @@ test: $(INSTALLED) ## Run every test but the long ones
 test-faults: $(INSTALLED) ## Run thousands of operations under every fault and print a table of results (OPERATIONS)
 	@$(BIN)/pytest tests/faults --operations $(or $(OPERATIONS),3000)
 
-test-e2e: $(INSTALLED) ## Run the end-to-end tests against BASE_URL, such as make sam-local's
-	@$(BIN)/pytest tests/e2e --base-url $(or $(BASE_URL),http://127.0.0.1:$(or $(PORT),3000))
+test-e2e: $(INSTALLED) ## Run the end-to-end tests against the running stack, or against BASE_URL
+	@$(BIN)/pytest tests/e2e --base-url $(or $(BASE_URL),local)
 
 bench: $(INSTALLED) ## Measure against floor, version 1 and specification (QUICK=1 for a first look)
 	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick)

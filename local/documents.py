@@ -14,8 +14,8 @@ from missions.domain.models import Problem
 from pydantic import BaseModel, TypeAdapter
 
 from local import event_documents
+from local.api_gateway import Route, routes
 from local.event_documents import VERSION
-from local.gateway import Route, routes
 
 OPERATIONS = (
     "create_mission",

@@ -8,19 +8,18 @@ from typing import Any
 import requests
 from botocore.exceptions import EndpointConnectionError
 from missions.domain.errors import StoreUnavailable
-from rich.console import Console
 
-from local.gateway import Context
-from local.stack import environment
-
-console = Console(highlight=False, soft_wrap=True)
+from local.lines import console, safe
+from local.runtime_client import Context
+from local.stack import CannotStart, environment, ports
 
 
 def invoke(payload: dict[str, Any]) -> Any:
     """Run the function in this process, with the settings of the stack."""
-    requests.get(f"http://127.0.0.1:{os.environ.get('PORT', 3000)}/api/missions/health", timeout=10).raise_for_status()
-    endpoint = f"http://127.0.0.1:{os.environ.get('EVENTS_PORT', 5000)}"
-    os.environ.update(environment(int(os.environ.get("REDIS_PORT", 6399)), endpoint))
+    at = ports()
+    requests.get(f"http://127.0.0.1:{at['PORT']}/api/missions/health", timeout=10).raise_for_status()
+    redis_url, endpoint = f"redis://127.0.0.1:{at['REDIS_PORT']}", f"http://127.0.0.1:{at['EVENTS_PORT']}"
+    os.environ.update(environment(redis_url, endpoint))
     from functions.operate_events import app
 
     return app.handler(payload, Context("operate_events"))
@@ -34,6 +33,9 @@ def main(payload: str) -> int:
         console.print(
             f'[red]The payload is not JSON: {error}.[/] For example: make operate PAYLOAD=\'{{"action": "list"}}\''
         )
+        return 1
+    except CannotStart as error:
+        console.print(f"[red]{safe(error)}[/]")
         return 1
     except (StoreUnavailable, EndpointConnectionError, requests.RequestException):
         console.print("[red]No stack answers.[/] Start one in another shell: make run")

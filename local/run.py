@@ -2,143 +2,213 @@
 
 import json
 import os
+import queue
 import signal
+import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
-from pathlib import Path
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from functools import partial
 from typing import Any
 
-import requests
-from rich.console import Console
+import redis
 from rich.markup import escape
 
-from local.gateway import FunctionError
-from local.stack import QUEUE, CannotStart, Stack, aws, listen, port, stack
+from local.eventbridge import QUEUE, REGION, delivered, waiting
+from local.lines import JsonLines, Lines, console, safe
+from local.processes import start
+from local.stack import (
+    DATA,
+    CannotStart,
+    Part,
+    aws,
+    data_folder,
+    environment,
+    eventbridge,
+    free_ports,
+    gateway_options,
+    part,
+    valkey,
+    wait_until_ready,
+)
 
-DATA = Path(".local")
-CONSOLE_QUEUE = "missions-console"
-RELAY_INTERVAL = 60  # seconds, as in template.yaml
-
-console = Console(highlight=False, soft_wrap=True)
-
-
-def clock() -> str:
-    return time.strftime("%H:%M:%S")
-
-
-def tell_request(method: str, path: str, status: int, seconds: float) -> None:
-    """Print one request as one line."""
-    colour = "green" if status < 400 else "yellow" if status < 500 else "red"
-    console.print(
-        f"[dim]{clock()}[/]  [{colour}]{status}[/]  {method:<4} {escape(path)}  [dim]{seconds * 1000:.0f} ms[/]",
-        emoji=False,
-    )
-
-
-def tell_event(event: dict[str, Any]) -> None:
-    """Print one event, as it arrived on the bus, as one line."""
-    detail = event["detail"]
-    payload = {name: value for name, value in detail["payload"].items() if name != "mission_id"}
-    console.print(
-        f"[dim]{clock()}[/]  [cyan]event[/] {detail['type']}  "
-        f"[dim]#{detail['meta']['sequence']} of {detail['payload']['mission_id']}[/] "
-        f"{escape(json.dumps(payload, ensure_ascii=False))}",
-        emoji=False,
-    )
-
-
-def show_events(endpoint: str) -> None:
-    """Print every event that the bus delivers."""
-    url = listen(endpoint, CONSOLE_QUEUE)
-    sqs = aws("sqs", endpoint)
-    while True:
-        for message in sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=5).get("Messages", []):
-            tell_event(json.loads(message["Body"]))
-            sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
-
-
-def relay_events(running: Stack) -> None:
-    """Invoke the relay every minute, as the schedule of the template does."""
-    while True:
-        with suppress(FunctionError):  # it is on the console; the next run may do better
-            report = running.gateway.invoke("relay_events", {}).result()
-            if report["published"]:
-                console.print(f"[dim]{clock()}[/]  [cyan]relay[/] published {report['published']} waiting events")
-        time.sleep(RELAY_INTERVAL)
-
-
-def wait_until_ready(url: str, seconds: int = 30, alive: Callable[[], bool] = lambda: True) -> None:
-    """Wait until the health check answers 200. Raises SystemExit when it does not."""
-    deadline = time.monotonic() + seconds
-    while alive() and time.monotonic() < deadline:
-        try:
-            if requests.get(f"{url}/api/missions/health", timeout=10).status_code == 200:
-                return
-        except requests.RequestException:
-            pass
-        time.sleep(0.1)
-    raise SystemExit("The API did not become ready; the lines above say why.")
+KEPT = 10_000  # lines that are not printed yet
+AGAIN = 3  # times that a part is started again within a minute; then something is wrong with it
 
 
 def stop_on_signals() -> None:
-    """Take SIGTERM as Ctrl-C, and Ctrl-C also where a shell put this into the background and switched it off."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    """Take SIGTERM, and the end of the terminal, as Ctrl-C; also where a shell put this into the background."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
 
 
-def chosen_ports() -> str:
-    """The ports that were chosen, as the other targets have to be told them."""
-    names = ("PORT", "EVENTS_PORT", "REDIS_PORT")
-    return "".join(f" {name}={os.environ[name]}" for name in names if name in os.environ)
+class Printing:
+    """Prints in a thread of its own, one thing after the other: who tells never waits for the terminal."""
+
+    def __init__(self, lines: Lines | JsonLines) -> None:
+        self.lines = lines
+        self.broken = threading.Event()  # nobody reads the output any more
+        self._queue: queue.Queue[Callable[[], None]] = queue.Queue(KEPT)
+        self._missed = 0
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def later(self, what: Callable[..., None], *args: Any, **facts: Any) -> None:
+        """Print this when what came before is printed; it is left out when that is far too much."""
+        try:
+            self._queue.put_nowait(partial(what, *args, **facts))
+        except queue.Full:
+            self._missed += 1
+
+    def _run(self) -> None:
+        while not self.broken.is_set():
+            try:
+                self._queue.get(timeout=1)()
+                if self._missed and self._queue.empty():
+                    missed, self._missed = self._missed, 0
+                    self.lines.say(f"[yellow]{missed:,} lines were not shown:[/] the terminal did not take them")
+            except queue.Empty:
+                self._safely(self.lines.sum_up)
+            except (OSError, SystemExit):  # rich ends a thread whose output is closed
+                self.broken.set()
+            except Exception as error:  # one thing that cannot be shown
+                self._safely(partial(self.lines.say, f"Something could not be shown: {safe(repr(error))}"))
+
+    def _safely(self, what: Callable[[], None]) -> None:
+        try:
+            what()
+        except (OSError, SystemExit):
+            self.broken.set()
+        except redis.RedisError:
+            pass  # Valkey has ended, and the run ends with it
 
 
-def welcome(running: Stack, queue_url: str) -> None:
+def follow(front: Part, printing: Printing) -> None:
+    """Print what the API tells, until it ends."""
+    lines = printing.lines
+    for line in front.process.stdout or ():
+        try:
+            told: dict[str, Any] = json.loads(line)
+            kind = told.pop("kind")
+        except (ValueError, AttributeError, KeyError):
+            printing.later(lines.log, "API", line.decode(errors="replace"))
+            continue
+        match kind:
+            case "request":
+                printing.later(lines.request, told)
+            case "log":
+                printing.later(lines.log, told["function"], told["line"])
+            case "scheduled" if told["answer"].get("published"):
+                text = f"[cyan]relay[/] published {told['answer']['published']:,} events that requests had left"
+                printing.later(lines.say, text, relay=told["answer"])
+
+
+def show_events(events: Iterator[tuple[float, dict[str, Any]]], printing: Printing) -> None:
+    """Print every event that is delivered, until Valkey ends."""
+    with suppress(redis.RedisError):
+        for accepted, event in events:
+            printing.later(printing.lines.event, accepted, event)
+
+
+def welcome(url: str, endpoint: str, options: dict[str, Any]) -> None:
     """Say what there is and what to do first."""
+    queue_url = aws("sqs", endpoint).get_queue_url(QueueName=QUEUE)["QueueUrl"]
+    request = f"{url}/api/missions -H 'content-type: application/json' -d '{{\"name\": \"Deploy v2.0\"}}'"
+    demo = """
+One mission, step by step:        make demo                          (in another shell)
+A day with much to see:           make demo MISSIONS=200 RATE=20"""
+    match options["sign_in"]:
+        case "jwt":
+            asked = "namespace=team-a" if options["namespace_claim"] else "sub=me"
+            first = f"token=$(curl -s {url}/_local/token -d {asked} | jq -r .access_token)\n  "
+            first += f'curl -s -H "authorization: Bearer $token" {request}'
+        case "iam":
+            first = f"curl -s --user local:local --aws-sigv4 aws:amz:{REGION}:execute-api {request}"
+        case _:
+            first = f"curl -s {request}"
     console.print(f"""
-[bold green]Missions is ready[/] at [bold]{running.url}[/]. Create a mission:
+[bold green]Missions is ready[/] at [bold]{url}[/]. Create a mission:
 
-  curl -s {running.url}/api/missions -H 'content-type: application/json' -d '{{"name": "Deploy v2.0"}}'
+  {escape(first)}
 
-Read what the API can do:          {running.url}/docs
-Watch one through its whole life:  make demo{chosen_ports()}    (in another shell)
-Its events are in the queue        {queue_url}
-Its missions are kept in {DATA}/. Ctrl-C stops everything.
+What the API can do:              {url}/docs{"" if options["sign_in"] else demo}
+The newest 1,000 events are in    {queue_url}
+Missions, rules and queues are kept in {DATA}/ for the next run. Ctrl-C stops everything.
 """)
 
 
+def supervise(store: Part, others: list[Part], printing: Printing, follow_front: Callable[[Part], None]) -> int:
+    """Start again what ends, until Valkey does: without it nothing can be kept."""
+    restarts: Counter[str] = Counter()
+    minute = time.monotonic()
+    while not store.ended:
+        if printing.broken.is_set():
+            return 0
+        for each in others:
+            if not each.ended:
+                continue
+            if time.monotonic() - minute > 60:
+                restarts, minute = Counter(), time.monotonic()
+            restarts[each.name] += 1
+            if restarts[each.name] > AGAIN:
+                console.print(f"[red]{each.name} ends again and again.[/] The lines above say why. All is kept.")
+                return 1
+            text = f"[yellow]{each.name} has ended and is started again.[/] Nothing that was answered is lost."
+            printing.later(printing.lines.say, text, restarted=each.name)
+            each.restart()
+            follow_front(each)
+        time.sleep(0.2)
+    console.print(
+        f"[red]Valkey has ended.[/] {safe(store.last_words())}\n"
+        "Every acknowledged mission is kept. When the reason is gone, start again: make run"
+    )
+    return 1
+
+
+def run(parts: ExitStack) -> int:
+    """Start everything, and run until Valkey ends. Raises CannotStart."""
+    options = gateway_options()  # before anything is started
+    if (form := os.environ.get("LOG", "")) not in ("", "json"):
+        raise CannotStart(f"LOG is '{form}'. It may be json; without it, lines are for people")
+    folder = parts.enter_context(data_folder())
+    port, events_port, redis_port = free_ports(folder)
+    console.print("Starting Valkey, EventBridge and the API ...")
+    url, endpoint = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{events_port}"
+    redis_url = f"redis://127.0.0.1:{redis_port}"
+    store = parts.enter_context(valkey(folder / "valkey", redis_port))
+    client = redis.Redis.from_url(redis_url)
+    printing = Printing(JsonLines() if form == "json" else Lines(lambda: waiting(client)))
+    events = delivered(redis.Redis.from_url(redis_url))  # from here on, so that those of the last run are shown, too
+    threading.Thread(target=show_events, args=(events, printing), daemon=True).start()
+    bus = parts.enter_context(eventbridge(redis_url, events_port))
+    settings = environment(redis_url, endpoint)
+    begin = partial(start, "local.front", environment=settings | {"PORT": str(port)}, output=subprocess.PIPE)
+    front = parts.enter_context(part("The API", begin))
+
+    def follow_front(each: Part) -> None:
+        if each is front:
+            threading.Thread(target=follow, args=(front, printing), daemon=True).start()
+
+    follow_front(front)
+    wait_until_ready(url, alive=lambda: not front.ended)
+    welcome(url, endpoint, options)
+    return supervise(store, [front, *bus], printing, follow_front)
+
+
 def main() -> int:
-    """Run until Ctrl-C or SIGTERM."""
+    """Run until Ctrl-C, SIGTERM, or the end of the terminal."""
     stop_on_signals()
     try:
-        ports = {
-            "port": port("PORT", 3000),
-            "events_port": port("EVENTS_PORT", 5000),
-            "redis_port": port("REDIS_PORT", 6399),
-        }
+        with ExitStack() as parts:
+            return run(parts)
     except CannotStart as error:
-        console.print(f"[red]{error}[/]")
-        return 1
-    console.print("Starting Valkey, EventBridge and the API ...")
-    try:
-        with stack(DATA / "valkey", on_request=tell_request, **ports) as running:
-            wait_until_ready(running.url)
-            queue_url = aws("sqs", running.endpoint).get_queue_url(QueueName=QUEUE)["QueueUrl"]
-            welcome(running, queue_url)
-            for task, argument in ((show_events, running.endpoint), (relay_events, running)):
-                threading.Thread(target=task, args=(argument,), daemon=True).start()
-            while running.alive:
-                time.sleep(0.5)
-            console.print("[red]Valkey has ended.[/] The missions are kept; start again: make run")
-            return 1
-    except CannotStart as error:
-        console.print(f"[red]{error}[/]")
+        console.print(f"[red]{safe(error)}[/]")
         return 1
     except KeyboardInterrupt:
-        console.print("\nStopped. The missions are kept for the next run.")
-    return 0
+        console.print("\nStopped. What there was is kept for the next run.")
+        return 0
 
 
 if __name__ == "__main__":

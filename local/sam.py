@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -9,12 +10,14 @@ from contextlib import ExitStack
 from ipaddress import ip_network
 from pathlib import Path
 
-from local.run import chosen_ports, console, stop_on_signals, wait_until_ready
-from local.stack import BUS, REGION, CannotStart, eventbridge, new_password, port, valkey
+from local.eventbridge import BUS, REGION
+from local.eventbridge import CONTAINERS as HOST
+from local.lines import console, safe
+from local.run import stop_on_signals
+from local.stack import CannotStart, data_folder, eventbridge, free_ports, valkey, wait_until_ready
 
 SAM = Path(sys.executable).with_name("sam")
 VARIABLES = Path(".local/sam-local.json")  # there while it runs, for sam local invoke
-HOST = "host.docker.internal"  # this machine, as a container sees it
 
 
 def docker(*command: str) -> str:
@@ -46,7 +49,7 @@ def main() -> int:
     try:
         serve()
     except CannotStart as error:
-        console.print(f"[red]{error}[/]")
+        console.print(f"[red]{safe(error)}[/]")
         return 1
     return 0
 
@@ -58,19 +61,20 @@ def serve() -> None:
     linux = sys.platform == "linux"
     docker("version")
     gateway = bridge() if linux else ""
-    api, events, redis = port("PORT", 3000), port("EVENTS_PORT", 5000), port("REDIS_PORT", 6399)
-    password = new_password()
-    variables = {
-        "REDIS_URL": f"redis://:{password}@{HOST}:{redis}",
-        "REDIS_IAM_USER": "",
-        "EVENT_BUS_NAME": BUS,
-        "AWS_ENDPOINT_URL_EVENTBRIDGE": f"http://{HOST}:{events}",
-    }
-    console.print("Building the functions and the layer ...")
-    subprocess.run([SAM, "build", "--parameter-overrides", f"Architecture={architecture}"], check=True)
+    password = secrets.token_urlsafe(24)  # containers reach the store, and they are not alone on their network
     with ExitStack() as parts:
-        parts.enter_context(valkey(Path(".local/valkey"), redis, gateway, password))
-        parts.enter_context(eventbridge(events, gateway))
+        folder = parts.enter_context(data_folder())
+        api, events, redis = free_ports(folder)
+        variables = {
+            "REDIS_URL": f"redis://:{password}@{HOST}:{redis}",
+            "REDIS_IAM_USER": "",
+            "EVENT_BUS_NAME": BUS,
+            "AWS_ENDPOINT_URL_EVENTBRIDGE": f"http://{HOST}:{events}",
+        }
+        console.print("Building the functions and the layer ...")
+        subprocess.run([SAM, "build", "--parameter-overrides", f"Architecture={architecture}"], check=True)
+        parts.enter_context(valkey(folder / "valkey", redis, gateway, password))
+        parts.enter_context(eventbridge(f"redis://:{password}@127.0.0.1:{redis}", events, gateway))
         VARIABLES.touch(0o600)
         parts.callback(VARIABLES.unlink)
         VARIABLES.write_text(json.dumps({"Parameters": variables}))
@@ -93,8 +97,8 @@ def serve() -> None:
             console.print(f"""
 [bold green]Missions is ready[/] under sam local at [bold]http://127.0.0.1:{api}[/]. In another shell:
 
-  make demo{chosen_ports()}        one mission through its whole life
-  make test-e2e{chosen_ports()}    the end-to-end tests
+  make demo        one mission, step by step
+  make test-e2e    the end-to-end tests
 
 One function alone, with a file of events/:
 

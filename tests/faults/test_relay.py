@@ -30,7 +30,7 @@ from redis.exceptions import NoScriptError, TryAgainError
 
 from functions.relay_events import app as relay_events
 from local.doubles.eventbridge import StrictEventBridge
-from local.gateway import Context
+from local.runtime_client import Context
 from tests.cluster import Endpoint, wait_until
 from tests.conftest import fresh_sandbox, sample
 from tests.faults.harness import DEAD, OUTBOX, OneServer, drain, start, work

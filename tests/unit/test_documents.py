@@ -10,7 +10,7 @@ from missions.domain.events import PAYLOADS
 from openapi_spec_validator import validate
 
 from local import documents, event_documents
-from local.gateway import routes
+from local.api_gateway import routes
 
 MADE = documents.documents()
 OPENAPI = json.loads(MADE[documents.OPENAPI])
