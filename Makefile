@@ -9,6 +9,8 @@ AUDIT_INSTALLED := .audit/.installed
 TEMPLATE_ARCHITECTURE := $(if $(filter arm64 aarch64,$(shell uname -m)),arm64,x86_64)
 # KiB: every start of a function loads it, and Lambda takes 256,000 at most
 LAYER_LIMIT := 20480
+# pyenv finds python3.13 only when told; without pyenv it says nothing
+PYENV := PYENV_VERSION=3.13
 export PYTHONPATH := .:layers/missions
 export SAM_CLI_TELEMETRY := 0
 
@@ -67,7 +69,7 @@ documents: $(INSTALLED) ## Make the OpenAPI and AsyncAPI documents and the event
 	@$(BIN)/python -m local.documents
 
 build: $(INSTALLED) ## Build the functions and the layer for this machine (needs python3.13)
-	@$(BIN)/sam build --parameter-overrides Architecture=$(TEMPLATE_ARCHITECTURE)
+	@$(PYENV) $(BIN)/sam build --parameter-overrides Architecture=$(TEMPLATE_ARCHITECTURE)
 	@size=$$(du -sk .aws-sam/build/MissionsLayer | cut -f1); echo "The layer takes $$size KiB of $(LAYER_LIMIT)"; \
 	  test $$size -le $(LAYER_LIMIT) || { echo "It is too large: see what layers/missions/requirements.txt brings"; exit 1; }
 

@@ -72,7 +72,10 @@ def serve() -> None:
             "AWS_ENDPOINT_URL_EVENTBRIDGE": f"http://{HOST}:{events}",
         }
         console.print("Building the functions and the layer ...")
-        subprocess.run([SAM, "build", "--parameter-overrides", f"Architecture={architecture}"], check=True)
+        command = [str(SAM), "build", "--parameter-overrides", f"Architecture={architecture}"]
+        # pyenv finds python3.13 only when told
+        if subprocess.run(command, env=os.environ | {"PYENV_VERSION": "3.13"}).returncode:
+            raise CannotStart("The functions cannot be built; the lines above say why.")
         parts.enter_context(valkey(folder / "valkey", redis, gateway, password))
         parts.enter_context(eventbridge(f"redis://:{password}@127.0.0.1:{redis}", events, gateway))
         VARIABLES.touch(0o600)
