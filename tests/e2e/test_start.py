@@ -270,7 +270,7 @@ def test_what_is_printed_has_a_line_for_each_request_and_event_and_steers_no_ter
     with socket.create_connection(("127.0.0.1", int(run.port))) as client:
         client.sendall(b"GET /[red]x%1b\x1b[2J HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n")
         client.recv(4096)
-    wait_for(lambda: "]0;title" in run.output and "mission.created" in run.output)
+    wait_for(lambda: all(each in run.output for each in ("]0;title", "mission.created", "Ctrl-C")))
     output = run.output
     assert "201  POST /api/missions" in output
     assert "\\x1b[31mred" in output or "\\u001b[31mred" in output
