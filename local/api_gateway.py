@@ -21,7 +21,8 @@ from urllib.parse import parse_qsl, unquote
 import uvicorn
 
 from local.eventbridge import ACCOUNT, LOCAL
-from local.template import ROOT, template
+from local.processes import ROOT
+from local.template import template
 
 OPENAPI = ROOT / "functions/get_openapi/openapi.json"
 
@@ -452,7 +453,7 @@ class Gateway:
         raise Refused(404)
 
     async def _integrate(self, request: Request, route: Route, event: dict[str, Any]) -> Answer:
-        """Invoke the function. One that takes too long goes on; only its answer is lost."""
+        """Invoke the function. One that takes too long is not waited for; what has not begun by then never does."""
         task = asyncio.ensure_future(self._invoke(route.function, event))
         self._running.add(task)
         task.add_done_callback(self._running.discard)

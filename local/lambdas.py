@@ -29,7 +29,8 @@ import psutil
 import uvicorn
 
 from local.eventbridge import ACCOUNT, REGION
-from local.template import ROOT, template
+from local.processes import ROOT
+from local.template import template
 
 RUNTIME = "awslambdaric" if importlib.util.find_spec("awslambdaric") else "small"  # see local/runtime_client.py
 OF_ONE, IN_ALL = 4, 12  # sandboxes of a function, and of all together

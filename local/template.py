@@ -1,12 +1,11 @@
 """template.yaml, as the local stack reads it: API Gateway, Lambda and the schedules do what it says."""
 
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from samcli.yamlhelper import yaml_parse
 
-ROOT = Path(__file__).parents[1]
+from local.processes import ROOT
 
 
 @cache
