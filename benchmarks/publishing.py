@@ -134,7 +134,7 @@ def hanging(report: Report, client: redis.Redis, bus: Turn, rounds: int) -> None
 def draining(report: Report, client: redis.Redis, bus: Turn, events: int, delay: float, rounds: int) -> None:
     """The relay against a bare loop of PutEvents with the same events, ten a call, each answered after `delay`."""
     outbox = world.sandbox(world.port_of(client)).outbox
-    stream = EventBridge(BUS, world.REGION, read_timeout=5)
+    stream = EventBridge(BUS, world.REGION, timeout=5)
     bare: Any = boto3.client("events", region_name=world.REGION)
     (create,) = record()["create"]
     body = texts(world.content())
@@ -179,7 +179,7 @@ def draining(report: Report, client: redis.Redis, bus: Turn, events: int, delay:
 
 def idle(report: Report, bus: Turn, rounds: int) -> None:
     """A run that finds nothing, with so many namespaces stored, against the same with a few."""
-    stream = EventBridge(BUS, world.REGION, read_timeout=5)
+    stream = EventBridge(BUS, world.REGION, timeout=5)
     bus()
 
     def run(outbox: Outbox) -> relay.Report:

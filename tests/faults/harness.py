@@ -252,7 +252,7 @@ def drain(stream: EventStream | None = None, more_time: Callable[[], bool] = lam
     """One run of the relay, which publishes to EventBridge or to this stream."""
     outbox = runtime.current.outbox
     backlogs, report = relay.survey(outbox)
-    relay.drain(outbox, stream or EventBridge("missions", "eu-central-1", read_timeout=5), backlogs, report, more_time)
+    relay.drain(outbox, stream or EventBridge("missions", "eu-central-1", timeout=5), backlogs, report, more_time)
     return report
 
 

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
 from missions import runtime, service
 from missions.domain import events
 from missions.domain.events import Event
 from missions.domain.models import MissionCreate
 from missions.domain.writes import Write
 from missions.publishing import operators
+from missions.publishing.eventbridge import Refused
 from missions.storage import keys
 from missions.storage.keys import partition_of
 
@@ -132,7 +132,7 @@ def test_what_is_refused_again_is_dead_again_and_unchanged(system: OneServer) ->
 def test_while_eventbridge_fails_nothing_is_revived(system: OneServer) -> None:
     bury(system, fields("a"), fields("b"))
     system.bus.fault = "throttle"
-    with pytest.raises(ClientError, match="ThrottlingException"):
+    with pytest.raises(Refused, match="ThrottlingException"):
         ask(action="redeliver")
     assert (dead(system), system.redis.xlen(keys.outbox(HERE))) == (2, 0)
 

@@ -53,7 +53,7 @@ class Runtime:
             return Emitter(None)
 
         def event_bridge() -> EventStream:
-            from missions.publishing.eventbridge import EventBridge  # boto3 costs 200 ms, after the first response
+            from missions.publishing.eventbridge import EventBridge  # botocore costs 200 ms, after the first response
 
             return EventBridge(bus, region)
 

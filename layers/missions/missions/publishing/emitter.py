@@ -82,10 +82,10 @@ class Emitter:
         """Publish one entry; None when nothing of it was accepted."""
         events = entry.envelopes()
         try:
-            # A time-out of boto3's is one for each read. What is accepted too late is published again, with its id.
+            # The stream's own time-out is one for each step. What is accepted too late is published again, with its id.
             errors = within(seconds, lambda: stream.publish(events))
             failed = {event.id: error for event, error in zip(events, errors, strict=True) if error}
-        except Exception as error:  # boto3 can raise anything
+        except Exception as error:  # of the network, of credentials, of EventBridge
             failed = {event.id: repr(error) for event in events}
         if failed:
             logger.error("Events were not accepted and stay in the outbox", mission_id=entry.mission_id, events=failed)

@@ -13,19 +13,18 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
-from botocore.exceptions import ClientError, ParamValidationError
-
 from missions.deadline import within
 from missions.domain.events import BROKEN, Event, OutboxEntry
 from missions.log import logger
 from missions.publishing.emitter import EventStream
+from missions.publishing.eventbridge import Refused
 from missions.storage.outbox import Backlog, Outbox, Settlement
 
 PAGE = 500  # entries read at once
 TOGETHER = 50  # partitions read at once, since an entry may have half a megabyte
 MIN_AGE = 5_000  # milliseconds: a younger entry is still being published by its own request
 THREADS = 8  # calls of PutEvents at once
-CALL = 8.0  # seconds for one of them, since a time-out of boto3's is one for each read
+CALL = 8.0  # seconds for one of them, since the stream's own time-out is one for each step
 BATCH = 10  # events that a call takes
 BATCH_BYTES = 1_000_000  # it takes less than this in all
 ENVELOPE_BYTES = 500  # what an event is counted with besides its detail
@@ -214,14 +213,11 @@ class Run:
             return [NOT_TRIED] * len(batch)
         try:
             errors = within(CALL, lambda: self._stream.publish([each.event for each in batch]))
-        except ClientError as failure:
-            refusal = failure.response["Error"]["Code"]
+        except Refused as failure:
+            refusal = failure.code
             if refusal not in REFUSED_WHOLE:
                 return self._fail(refusal, batch)
-        except (ParamValidationError, ValueError, OverflowError) as failure:  # boto3 refuses an event by itself
-            logger.error("boto3 refuses an event", error=repr(failure))
-            refusal = "InvalidArgument"
-        except Exception as failure:  # boto3 can raise anything
+        except Exception as failure:  # of the network, of credentials
             return self._fail(repr(failure), batch)
         else:
             if len(errors) != len(batch):
