@@ -176,6 +176,7 @@ def serve(redis_url: str, delivery_port: int, key: str, sockets: list[Any]) -> N
         lifespan="off",
         log_level="error",
         access_log=False,
+        proxy_headers=False,
         server_header=False,
         date_header=False,
         timeout_keep_alive=3600,  # publishers keep a connection and send each request once

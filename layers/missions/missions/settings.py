@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Settings(BaseModel):
-    """What the service takes from its environment, besides boto3's own variables."""
+    """What the service takes from its environment, besides those of AWS's own libraries."""
 
     model_config = ConfigDict(frozen=True, defer_build=True, hide_input_in_errors=True)
 
@@ -20,7 +20,7 @@ class Settings(BaseModel):
     namespace_claim: str = ""  # the claim of a caller's token that names its namespace
     idempotency_key_life: int = Field(24 * 3600, ge=60, le=365 * 24 * 3600)  # seconds
     aws_sam_local: bool = False  # sam local sets it
-    aws_region: str | None = None  # boto3 itself reads only AWS_DEFAULT_REGION; Lambda sets both
+    aws_region: str | None = None  # botocore itself reads only AWS_DEFAULT_REGION; Lambda sets both
 
     @model_validator(mode="after")
     def _one_store(self) -> Self:
