@@ -9,6 +9,8 @@ from missions.publishing.eventbridge import EventBridge
 
 MARGIN = 15_000  # milliseconds left when nothing further is begun: a stalled EventBridge, and a stalled store
 
+runtime.current.prepare()
+
 
 def handler(event: Any, context: Any) -> dict[str, Any]:
     """Answer an operator (operators.OperatorRequest). It works while the relay is busy."""

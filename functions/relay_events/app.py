@@ -14,6 +14,8 @@ MARGIN = 18_000  # milliseconds left when a run takes no further batch: a stalle
 
 metrics = Metrics(namespace="Missions", service="missions_service")
 
+runtime.current.prepare()
+
 
 def handler(event: Any, context: Any) -> dict[str, Any]:
     """Publish, and measure what waits. Raises RuntimeError when there is no bus to publish to."""

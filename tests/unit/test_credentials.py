@@ -3,6 +3,7 @@
 import io
 import json
 import threading
+import time
 import traceback
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ import pytest
 import redis
 from aws_lambda_powertools.utilities.parameters import base
 from botocore.auth import AUTH_TYPE_MAPS, SigV4QueryAuth
+from botocore.exceptions import CredentialRetrievalError, EndpointConnectionError
 from botocore.model import ServiceId
 from botocore.session import Session
 from botocore.signers import RequestSigner
@@ -134,8 +136,46 @@ def test_a_token_is_kept_for_less_than_its_life_and_then_made_anew(clock: Clock)
 def test_without_aws_credentials_no_connection_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Session, "get_credentials", lambda _: None)
     for _ in range(2):
-        with pytest.raises(redis.ConnectionError, match="no AWS credentials"):
+        with pytest.raises(redis.ConnectionError, match="No AWS credentials"):
             iam().get_credentials()
+
+
+@pytest.mark.parametrize(
+    "failure", [CredentialRetrievalError(provider="p", error_msg="m"), EndpointConnectionError(endpoint_url="u")]
+)
+def test_a_failure_of_the_credentials_is_a_503_and_not_a_500(
+    monkeypatch: pytest.MonkeyPatch, failure: Exception
+) -> None:
+    def get_credentials(_: Session) -> None:
+        raise failure
+
+    monkeypatch.setattr(Session, "get_credentials", get_credentials)
+    monkeypatch.setenv("REDIS_URL", "rediss://127.0.0.1:1")
+    monkeypatch.setenv("REDIS_IAM_USER", "missions-abc")
+    monkeypatch.setenv("REDIS_IAM_CACHE", "missions-cache")
+    with pytest.raises(redis.ConnectionError, match=type(failure).__name__):
+        iam().get_credentials()
+    fresh_sandbox()
+    assert invoke("get_mission").status == 503
+
+
+def test_settings_of_aws_that_cannot_be_read_are_a_503(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "nobody-made-this")
+    monkeypatch.setenv("REDIS_URL", "rediss://127.0.0.1:1")
+    monkeypatch.setenv("REDIS_IAM_USER", "missions-abc")
+    monkeypatch.setenv("REDIS_IAM_CACHE", "missions-cache")
+    monkeypatch.delenv("AWS_REGION", raising=False)
+    fresh_sandbox()
+    assert invoke("get_mission").status == 503
+
+
+def test_credentials_that_take_too_long_are_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(credentials, "AWS_TIME", 0.05)
+    monkeypatch.setattr(Session, "get_credentials", lambda _: time.sleep(2))
+    started = time.monotonic()
+    with pytest.raises(redis.ConnectionError, match="TimeoutError"):
+        iam().get_credentials()
+    assert time.monotonic() - started < 1
 
 
 def test_a_connection_that_was_cut_comes_back_with_a_new_token(clock: Clock, valkey: ValkeyServer) -> None:
@@ -210,7 +250,7 @@ def test_a_secret_that_takes_too_long_is_not_waited_for(monkeypatch: pytest.Monk
     over = threading.Event()
     provider = SecretCredentials(secret("rediss://:word@redis.example.com:6379"), "eu-central-1")
     monkeypatch.setattr(provider._provider, "get", lambda *_, **__: over.wait(20))
-    monkeypatch.setattr(credentials, "SECRET_TIME", 0.05)
+    monkeypatch.setattr(credentials, "AWS_TIME", 0.05)
     with pytest.raises(redis.ConnectionError, match="TimeoutError"):
         _ = provider.url
     over.set()

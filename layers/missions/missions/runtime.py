@@ -2,14 +2,15 @@
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cached_property, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from missions.domain.events import OutboxEntry
 from missions.log import logger
 from missions.publishing.emitter import Emitter, EventStream
 from missions.settings import Settings
-from missions.storage.connection import Connection, connect
+from missions.storage.connection import Connection, connect, credentials
 from missions.storage.outbox import Outbox
 from missions.storage.store import Store
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Runtime:
-    """Each part is made at its first use: no setting is read and no store connected at import or in a snapshot.
+    """Each part is made at its first use. In Lambda what asks nobody is made before the first request: see `prepare`.
 
     `settings` are those of the environment by default.
     """
@@ -33,9 +34,14 @@ class Runtime:
         return self._given or Settings.from_environment()
 
     @cached_property
+    def credentials(self) -> Any:
+        """How to sign in to the store; None where its URL says it. Raises StoreUnavailable."""
+        return credentials(self.settings)
+
+    @cached_property
     def connection(self) -> Connection:
         """Raises StoreUnavailable; the next request tries again."""
-        return connect(self.settings)
+        return connect(self.settings, self.credentials)
 
     @cached_property
     def store(self) -> Store:
@@ -59,11 +65,24 @@ class Runtime:
 
         return Emitter(event_bridge)
 
-    def publish_after_responses(self) -> None:
-        """Register an extension; call it while Lambda initialises the sandbox. Outside Lambda it does nothing."""
+    def prepare(self, *, publishes: bool = False) -> None:
+        """Make ready what asks nobody but Lambda itself; call it while Lambda initialises the sandbox.
+
+        Lambda lends it a whole processor then, and SnapStart keeps what was made. Outside Lambda it does nothing.
+        """
         address = os.environ.get("AWS_LAMBDA_RUNTIME_API")  # the runtime's own, there before any request
         if not address:
             return
+        with suppress(Exception):  # the first request meets the same error, and tells it
+            # To connect to the store that a secret names would be to read it, and a snapshot must not hold it.
+            _ = self.credentials if self.settings.redis_secret_arn else self.connection
+            # Only in a snapshot, which is made once: elsewhere its import would hold up the first response.
+            if publishes and os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start":
+                self.emitter.connect()
+        if publishes:
+            self._register(address)
+
+    def _register(self, address: str) -> None:
         from missions.publishing.after_response import Extension  # its HTTP client costs 10 ms
 
         try:

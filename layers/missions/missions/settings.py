@@ -16,6 +16,7 @@ class Settings(BaseModel):
     redis_iam_user: str = ""  # the ElastiCache user to sign in as, with the role of the function
     redis_iam_cache: str = ""  # the name of the cache that the user belongs to
     redis_iam_serverless: bool = False
+    redis_ca: str = ""  # base64 of DER: the certificate of the authority that vouches for the store
     event_bus_name: str = ""
     namespace_claim: str = ""  # the claim of a caller's token that names its namespace
     idempotency_key_life: int = Field(24 * 3600, ge=60, le=365 * 24 * 3600)  # seconds
@@ -28,6 +29,8 @@ class Settings(BaseModel):
             raise ValueError("set either REDIS_URL, or REDIS_SECRET_ARN to a secret that holds it")
         if self.redis_iam_user and not (self.redis_iam_cache and self.redis_url.startswith("rediss://")):
             raise ValueError("REDIS_IAM_USER needs REDIS_IAM_CACHE, and a REDIS_URL that begins with rediss://")
+        if self.redis_ca and self.redis_url.startswith("redis:"):
+            raise ValueError("REDIS_CA is for a URL that begins with rediss://")
         return self
 
     @classmethod

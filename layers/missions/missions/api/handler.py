@@ -26,8 +26,7 @@ def handler(
     """
     for model in models:
         model.model_rebuild()
-    if publishes:
-        runtime.current.publish_after_responses()
+    runtime.current.prepare(publishes=publishes)
 
     def handle(event: dict[str, Any], context: Any) -> Response[Any]:
         try:

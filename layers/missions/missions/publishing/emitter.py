@@ -29,14 +29,22 @@ class Emitter:
     """Publishes the events of requests. `connect` makes the stream, at the first event; without it nothing goes out."""
 
     def __init__(self, connect: Callable[[], EventStream] | None) -> None:
-        self._connect = connect
+        self._make = connect
         self._stream: EventStream | None = None
         self._paused_until = 0.0
 
     @property
     def enabled(self) -> bool:
         """Whether events go anywhere; if not, nothing is published and nothing enters the outbox."""
-        return self._connect is not None
+        return self._make is not None
+
+    def connect(self) -> EventStream:
+        """The stream, made at the first call. Raises whatever making it does."""
+        if self._stream is None:
+            if self._make is None:
+                raise RuntimeError("there is no event stream")
+            self._stream = self._make()
+        return self._stream
 
     def publish(self, outbox: Outbox, entries: Sequence[OutboxEntry]) -> None:
         """Publish the entries of one request and settle them. Never raises; failures are logged at ERROR."""
@@ -44,7 +52,7 @@ class Emitter:
             return
         settlements: list[Settlement] = []
         try:
-            stream = self._connected()  # costs the first request an import, which is not counted as EventBridge's time
+            stream = self.connect()  # costs the first request an import, which is not counted as EventBridge's time
             deadline = time.monotonic() + DEADLINE
             for entry in entries:
                 left = deadline - time.monotonic()
@@ -70,13 +78,6 @@ class Emitter:
         """Leave the events of the next seconds to the relay."""
         # SystemRandom, since SnapStart clones the state of random: sandboxes would all come back at once
         self._paused_until = time.monotonic() + PAUSE * random.SystemRandom().uniform(1, 2)
-
-    def _connected(self) -> EventStream:
-        if self._stream is None:
-            if self._connect is None:
-                raise RuntimeError("there is no event stream")
-            self._stream = self._connect()
-        return self._stream
 
     def _emit(self, stream: EventStream, entry: OutboxEntry, seconds: float) -> Settlement | None:
         """Publish one entry; None when nothing of it was accepted."""

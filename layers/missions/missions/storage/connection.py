@@ -1,6 +1,8 @@
 """The connection to Redis, a single server or a cluster. It answers or fails within three seconds."""
 
+import ssl
 import time
+from base64 import b64decode
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -203,33 +205,49 @@ def _checked(url: str) -> str:
     return url
 
 
-def connect(settings: Settings) -> Connection:
-    """A connection to the store that the settings name. Raises StoreUnavailable; the next call may succeed."""
-    options: dict[str, Any] = {}
-    url = settings.redis_url
+def credentials(settings: Settings) -> Any:
+    """How to sign in to the store where the URL does not say it, or None. Asks nobody. Raises StoreUnavailable."""
     try:
         if settings.redis_iam_user:
-            from missions.storage.credentials import IamCredentials  # botocore costs 200 ms, and few stores need it
+            from missions.storage.credentials import IamCredentials  # botocore costs 200 ms, and a plain URL needs none
 
-            options["credential_provider"] = IamCredentials(
+            return IamCredentials(
                 settings.redis_iam_user,
                 settings.redis_iam_cache,
                 settings.aws_region,
                 serverless=settings.redis_iam_serverless,
             )
-        elif settings.redis_secret_arn:
+        if settings.redis_secret_arn:
             from missions.storage.credentials import SecretCredentials
 
-            options["credential_provider"] = secret = SecretCredentials(settings.redis_secret_arn, settings.aws_region)
-            url = secret.url
+            return SecretCredentials(settings.redis_secret_arn, settings.aws_region)
+    except RedisError as error:
+        raise StoreUnavailable from error
+    return None
+
+
+def connect(settings: Settings, provider: Any = None) -> Connection:
+    """A connection to the store that the settings name, signed in to with what `credentials` gave.
+
+    Raises StoreUnavailable; the next call may succeed.
+    """
+    options: dict[str, Any] = {"credential_provider": provider} if provider else {}
+    try:
+        url = provider.url if settings.redis_secret_arn else settings.redis_url
+        if settings.redis_ca:
+            options["ssl_ca_data"] = ssl.DER_cert_to_PEM_cert(b64decode(settings.redis_ca, validate=True))
         kind: type[Link] = TlsLink if _checked(url).startswith("rediss:") else Link
         pool = redis.ConnectionPool.from_url(url, connection_class=kind, **options)
-        kind(**(known := pool.connection_kwargs | OPTIONS))  # refuses an option that it does not know; does not connect
+        # Refuses an option that it does not know, reads certificates, and does not connect.
+        kind(**(known := pool.connection_kwargs | OPTIONS))
         return Connection(Nodes(kind, known))
     # A secret is read here.
-    except (RedisError, OSError) as error:
+    except (RedisError, OSError) as error:  # among them ssl.SSLError
         raise StoreUnavailable from error
     except (ValueError, TypeError):
         pass  # never the error: it may quote the password, and so may one that it comes from
-    logger.error("REDIS_URL, or the secret in its place, must be a URL like rediss://user:password@host:6379")
+    logger.error(
+        "REDIS_URL, or the secret in its place, must be a URL like rediss://user:password@host:6379, and REDIS_CA the "
+        "base64 of a certificate in DER"
+    )
     raise StoreUnavailable

@@ -13,7 +13,7 @@ import redis
 from botocore.auth import SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 from botocore.session import Session
 
 from missions.deadline import within
@@ -22,7 +22,7 @@ from missions.log import logger
 TOKEN_LIFE = 900  # seconds, the longest that ElastiCache accepts
 TOKEN_KEPT = 600  # seconds; what is left of its life is for clocks that differ and for the way
 SECRET_KEPT = 60  # seconds that an old password goes on being tried after a rotation
-SECRET_TIME = 2.0  # seconds to read a secret
+AWS_TIME = 2.0  # seconds to read a secret, or to get the role's credentials, which botocore asks for again and again
 
 
 class IamCredentials(redis.CredentialProvider):
@@ -34,8 +34,11 @@ class IamCredentials(redis.CredentialProvider):
 
     def __init__(self, user: str, cache: str, region: str | None, *, serverless: bool) -> None:
         self._user, self._cache, self._serverless = user, cache, serverless
-        self._session = Session()
-        self._region = region or str(self._session.get_config_variable("region"))
+        try:
+            self._session = Session()
+            self._region = region or str(self._session.get_config_variable("region"))
+        except BotoCoreError as error:
+            raise _unsigned(error) from error
         self._lock = threading.Lock()
         self._token, self._until = "", 0.0
 
@@ -48,18 +51,21 @@ class IamCredentials(redis.CredentialProvider):
             return self._user, self._token
 
     def _sign(self) -> str:
-        credentials = self._session.get_credentials()
-        if credentials is None:
-            raise redis.ConnectionError("There are no AWS credentials to sign in to ElastiCache with")
         parameters = {"Action": "connect", "User": self._user}
         if self._serverless:
             parameters["ResourceType"] = "ServerlessCache"
         request = AWSRequest("GET", f"https://{self._cache}/", params=parameters)
         try:
-            SigV4QueryAuth(credentials, "elasticache", self._region, expires=TOKEN_LIFE).add_auth(request)
-        except BotoCoreError as error:
-            raise redis.ConnectionError("The AWS credentials cannot sign in to ElastiCache") from error
+            within(AWS_TIME, lambda: self._add_signature(request))
+        except (BotoCoreError, TimeoutError) as error:
+            raise _unsigned(error) from error
         return str(request.url).removeprefix("https://")
+
+    def _add_signature(self, request: AWSRequest) -> None:
+        credentials = self._session.get_credentials()
+        if credentials is None:
+            raise NoCredentialsError
+        SigV4QueryAuth(credentials, "elasticache", self._region, expires=TOKEN_LIFE).add_auth(request)
 
 
 class _Url(NamedTuple):
@@ -99,7 +105,7 @@ class SecretCredentials(redis.CredentialProvider):
         if self._url and time.time() < self._until:
             return self._url
         try:
-            text = within(SECRET_TIME, lambda: self._provider.get(self._arn, force_fetch=True))
+            text = within(AWS_TIME, lambda: self._provider.get(self._arn, force_fetch=True))
         except (GetParameterError, TimeoutError) as error:
             unreadable = _unreadable(error.__context__ if isinstance(error, GetParameterError) else error)
             if not self._url:
@@ -109,6 +115,10 @@ class SecretCredentials(redis.CredentialProvider):
             self._url = _parse(text)
         self._until = time.time() + SECRET_KEPT
         return self._url
+
+
+def _unsigned(error: Exception) -> redis.ConnectionError:
+    return redis.ConnectionError(f"No AWS credentials can be had to sign in to ElastiCache: {type(error).__name__}")
 
 
 def _unreadable(error: BaseException | None) -> redis.ConnectionError:

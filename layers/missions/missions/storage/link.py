@@ -70,15 +70,19 @@ class Link(redis.Connection):
 class TlsLink(Link, redis.SSLConnection):
     """Shares what is read of the system's certificates; redis-py reads them for each connection, 50 ms of a processor.
 
-    An option that is not among those of `_context` is left to redis-py.
+    They are read when the first link is made, before it connects. An option that is not among those of `_context` is
+    left to redis-py.
     """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._context = _context(self.check_hostname, self.cert_reqs, self.ca_certs, self.ca_path, self.ca_data)
 
     def _wrap_socket_with_ssl(self, sock: socket) -> Any:
         own = (self.certfile, self.keyfile, self.ssl_ciphers, self.ssl_min_version, self.ssl_include_verify_flags)
         if any(own) or self.ssl_exclude_verify_flags or self.ssl_validate_ocsp or self.ssl_validate_ocsp_stapled:
             return super()._wrap_socket_with_ssl(sock)  # type: ignore[no-untyped-call]
-        context = _context(self.check_hostname, self.cert_reqs, self.ca_certs, self.ca_path, self.ca_data)
-        return context.wrap_socket(sock, server_hostname=self.host)
+        return self._context.wrap_socket(sock, server_hostname=self.host)
 
 
 @cache

@@ -3,7 +3,7 @@
 import hashlib
 import re
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import NamedTuple
 
 
@@ -25,5 +25,5 @@ def load(name: str) -> Script:
 
 
 def _read(name: str) -> str:
-    text = (files(__package__) / f"{name}.lua").read_text()
+    text = Path(__file__).with_name(f"{name}.lua").read_text()
     return re.sub(r"^-- @include (\w+)\n", lambda found: _read(found[1]), text, flags=re.MULTILINE)
