@@ -1,4 +1,4 @@
-"""make documents: the OpenAPI document, from the handlers and models themselves, and those of the events."""
+"""make documents: OpenAPI, from the handlers and models themselves, the events' documents, and the table of costs."""
 
 import ast
 import importlib
@@ -15,6 +15,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from local import event_documents
 from local.api_gateway import Route, routes
+from local.costs import document as costs
 from local.event_documents import VERSION
 
 OPERATIONS = (
@@ -226,7 +227,8 @@ def _query(name: str, schema: dict[str, Any]) -> dict[str, Any]:
 def documents() -> dict[Path, str]:
     """Each document's file and text."""
     made = {OPENAPI: openapi(), **event_documents.documents()}
-    return {path: json.dumps(document, indent=2, ensure_ascii=False) + "\n" for path, document in made.items()}
+    texts = {path: json.dumps(document, indent=2, ensure_ascii=False) + "\n" for path, document in made.items()}
+    return {**texts, costs.DOCUMENT: costs.document()}
 
 
 def main() -> int:

@@ -4,26 +4,16 @@ A reference becomes the logical id of what it refers to, and an attribute `Logic
 """
 
 import copy
-import re
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from samcli.lib.translate.sam_template_validator import SamTemplateValidator
 from samcli.yamlhelper import yaml_parse
 from samtranslator.translator.translator import Translator
 
+from local.parameters import Json, Values
+
 ROOT = Path(__file__).parents[2]
-Json = Any
-PSEUDO = {
-    "AWS::AccountId": "123456789012",
-    "AWS::Partition": "aws",
-    "AWS::Region": "eu-central-1",
-    "AWS::StackId": "arn:aws:cloudformation:eu-central-1:123456789012:stack/missions/1-2-3-4-1234567db123",
-    "AWS::StackName": "missions",
-    "AWS::URLSuffix": "amazonaws.com",
-}
-REMOVED = object()  # what AWS::NoValue leaves
 
 
 @cache
@@ -36,87 +26,12 @@ def source(file: str = "template.yaml") -> Json:
     return copy.deepcopy(_source(file))
 
 
-def transformed(template: Json) -> Json:
-    """The template after SAM, as `sam validate` does it without an account."""
+def transformed(template: Json, given: dict[str, str]) -> Json:
+    """The template after SAM, which knows the parameters, as `sam validate` does it without an account."""
     validator = SamTemplateValidator(template, None, region="eu-central-1")
     validator._replace_local_codeuri()  # the rest of what it does is to write YAML, which takes longer than all else
     translator = Translator(None, validator.sam_parser, boto_session=validator.boto3_session)
-    return translator.translate(validator.sam_template, {}, get_managed_policy_map=dict)
-
-
-class Values:
-    """The parameters of one deployment, and what depends on them."""
-
-    def __init__(self, template: Json, given: dict[str, str]) -> None:
-        declared = template.get("Parameters", {})
-        assert given.keys() <= declared.keys()
-        self._template = template
-        self.parameters = {name: str(given.get(name, kind.get("Default", ""))) for name, kind in declared.items()}
-
-    def condition(self, name: str) -> bool:
-        return self._truth(self._template["Conditions"][name])
-
-    def _truth(self, node: Json) -> bool:
-        (function, argument) = next(iter(node.items()))
-        match function:
-            case "Condition":
-                return self.condition(argument)
-            case "Fn::Equals":
-                first, second = (self.resolve(each) for each in argument)
-                return bool(first == second)
-            case "Fn::Not":
-                return not self._truth(argument[0])
-            case "Fn::And":
-                return all(self._truth(each) for each in argument)
-            case "Fn::Or":
-                return any(self._truth(each) for each in argument)
-            case "Fn::Contains":
-                return self.resolve(argument[1]) in self.resolve(argument[0])
-        raise NotImplementedError(function)
-
-    def complaints(self) -> list[str]:
-        """What the Rules say against these parameters."""
-        return [
-            each["AssertDescription"]
-            for rule in self._template["Rules"].values()
-            if "RuleCondition" not in rule or self._truth(rule["RuleCondition"])
-            for each in rule["Assertions"]
-            if not self._truth(each["Assert"])
-        ]
-
-    def resolve(self, node: Json) -> Json:
-        """The node with every function applied."""
-        if isinstance(node, list):
-            return [each for each in map(self.resolve, node) if each is not REMOVED]
-        if not isinstance(node, dict):
-            return node
-        if len(node) == 1:
-            ((function, argument),) = node.items()
-            match function:
-                case "Ref":
-                    return REMOVED if argument == "AWS::NoValue" else self._name(argument)
-                case "Fn::GetAtt":
-                    return argument if isinstance(argument, str) else ".".join(argument)
-                case "Fn::If":
-                    name, then, otherwise = argument
-                    return self.resolve(then if self.condition(name) else otherwise)
-                case "Fn::Sub":
-                    text, names = argument if isinstance(argument, list) else (argument, {})
-                    known = {name: self.resolve(value) for name, value in names.items()}
-                    return re.sub(r"\$\{([\w:.]+)\}", lambda m: str(known.get(m[1], self._name(m[1]))), text)
-                case "Fn::Join":
-                    return argument[0].join(self.resolve(argument[1]))
-                case "Fn::Split":
-                    return self.resolve(argument[1]).split(argument[0])
-                case "Fn::Select":
-                    return self.resolve(argument[1])[int(argument[0])]
-                case "Fn::GetAZs":
-                    return ["a", "b", "c"]
-        resolved = {key: self.resolve(value) for key, value in node.items()}
-        return {key: value for key, value in resolved.items() if value is not REMOVED}
-
-    def _name(self, name: str) -> str:
-        return self.parameters.get(name, PSEUDO.get(name, name))
+    return translator.translate(validator.sam_template, dict(given), get_managed_policy_map=dict)
 
 
 class Stack:
@@ -124,7 +39,7 @@ class Stack:
 
     def __init__(self, template: Json | None = None, **given: str) -> None:
         self.written = template or source()
-        whole = transformed(copy.deepcopy(self.written))
+        whole = transformed(copy.deepcopy(self.written), given)
         self.values = Values(whole, given)
         self.resources: dict[str, Json] = {
             name: self.values.resolve(resource)
@@ -157,7 +72,9 @@ EXTERNAL = {
 DEPLOYMENTS: dict[str, dict[str, str]] = {
     "as it is": {},
     "redis, JWT, CORS": {"Engine": "redis", **JWT, "NamespaceClaim": "tenant", "CorsOrigin": "https://app.example.com"},
-    "durable": {"Store": "durable"},
+    "durable, step by step": {"Store": "durable", "Deployment": "Canary10Percent5Minutes", "Tracing": "Active"},
     "durable in a VPC with endpoints": {"Store": "durable", **OWN_VPC, "EndpointSecurityGroupId": "sg-0a1b2c3d"},
+    "without a canary, in a VPC": {**OWN_VPC, "CanarySchedule": "", "SnapStart": "None"},
     "external": EXTERNAL,
 }
+DEPLOYMENTS = {name: {"AlertEmail": "nobody", **given} for name, given in DEPLOYMENTS.items()}

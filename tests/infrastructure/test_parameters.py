@@ -1,13 +1,14 @@
 """Parameters that make no sense are refused before anything is made, with a word on what to give."""
 
-import re
 import tomllib
 
 import pytest
 
-from tests.infrastructure.stack import DEPLOYMENTS, EXTERNAL, JWT, OWN_VPC, ROOT, Values, source
+from local.parameters import Values, refusal
+from tests.infrastructure.stack import DEPLOYMENTS, EXTERNAL, JWT, OWN_VPC, ROOT, source
 
 SECRET = EXTERNAL["RedisUrlSecretArn"]
+SNAPSHOT = "arn:aws:elasticache:eu-central-1:123456789012:serverlesscachesnapshot:missions-final"
 
 
 @pytest.mark.parametrize("given", DEPLOYMENTS.values(), ids=DEPLOYMENTS)
@@ -15,12 +16,23 @@ def test_a_sensible_deployment_is_taken(given: dict[str, str]) -> None:
     assert Values(source(), given).complaints() == []
 
 
+def of(environment: str) -> dict[str, str]:
+    """The parameters of an environment in samconfig.toml."""
+    config = tomllib.loads((ROOT / "samconfig.toml").read_text())
+    return dict(each.split("=") for each in config[environment]["deploy"]["parameters"]["parameter_overrides"].split())
+
+
 @pytest.mark.parametrize("environment", ["dev", "prod"])
 def test_the_environments_of_samconfig_are_taken(environment: str) -> None:
-    config = tomllib.loads((ROOT / "samconfig.toml").read_text())
-    given = dict(each.split("=") for each in config[environment]["deploy"]["parameters"]["parameter_overrides"].split())
+    given = {"AlertEmail": "ops@example.com"} | of(environment)
     assert Values(source(), given).complaints() == []
     assert [name for name, value in given.items() if not allowed(name, value)] == []
+
+
+def test_prod_is_refused_until_it_is_said_who_is_told() -> None:
+    (complaint,) = Values(source(), of("prod")).complaints()
+    assert "AlertEmail" in complaint
+    assert Values(source(), of("prod") | {"AlertEmail": "nobody"}).complaints() == []
 
 
 @pytest.mark.parametrize(
@@ -38,22 +50,23 @@ def test_the_environments_of_samconfig_are_taken(environment: str) -> None:
         ({"JwtIssuer": JWT["JwtIssuer"]}, "give JwtIssuer and JwtAudience together"),
         ({"JwtAudience": JWT["JwtAudience"]}, "give JwtIssuer and JwtAudience together"),
         ({"NamespaceClaim": "tenant"}, "give JwtIssuer and JwtAudience"),
+        ({"RedisCa": "A" * 200}, "go with Store=external"),
+        ({"RestoreSnapshotArn": SNAPSHOT, "Store": "durable"}, "give RestoreSnapshotName"),
+        ({**EXTERNAL, "RestoreSnapshotArn": SNAPSHOT}, "goes with Store=serverless"),
+        ({"RestoreSnapshotName": "last-week"}, "give RestoreSnapshotArn"),
+        ({**OWN_VPC, "Zones": "eu-central-1a,eu-central-1b"}, "SubnetIds say where"),
+        ({"AlertEmail": ""}, "or AlertEmail=nobody"),
     ],
 )
 def test_what_makes_no_sense_is_refused_with_a_word_on_what_to_give(given: dict[str, str], advice: str) -> None:
-    complaints = Values(source(), given).complaints()
+    complaints = Values(source(), {"AlertEmail": "ops@example.com"} | given).complaints()
     assert len(complaints) == 1
     assert advice in complaints[0]
 
 
 def allowed(name: str, value: str) -> bool:
     """Whether the declaration of the parameter takes this value."""
-    declared = source()["Parameters"][name]
-    if "AllowedValues" in declared and value not in map(str, declared["AllowedValues"]):
-        return False
-    if "MinValue" in declared and not int(declared["MinValue"]) <= float(value) <= int(declared["MaxValue"]):
-        return False
-    return re.fullmatch(declared.get("AllowedPattern", ".*"), value) is not None
+    return refusal(source()["Parameters"][name], value) == ""
 
 
 @pytest.mark.parametrize(
@@ -72,6 +85,19 @@ def allowed(name: str, value: str) -> bool:
         ("CorsOrigin", "https://app.example.com", "*"),
         ("CorsOrigin", "http://localhost:3000", "https://app.example.com/"),
         ("AlertEmail", "ops@example.com", "ops"),
+        ("AlertEmail", "nobody", "somebody"),
+        ("RedisCa", "QUJD" * 300, "-----BEGIN CERTIFICATE-----"),
+        ("RestoreSnapshotArn", SNAPSHOT, "missions-final"),
+        ("RestoreSnapshotArn", SNAPSHOT.replace("serverlesscache", ""), "arn:aws:s3:::bucket/backup.rdb"),
+        ("RestoreSnapshotName", "automatic.missions-2026-11-26", "-"),
+        ("StoreGeneration", "2", "0"),
+        ("Zones", "eu-central-1a,eu-central-1b", "eu-central-1a"),
+        ("CanarySchedule", "rate(1 hour)", "hourly"),
+        ("CanarySchedule", "", "never"),
+        ("Deployment", "Linear10PercentEvery1Minute", "Slowly"),
+        ("Tracing", "Active", "on"),
+        ("HealthRate", "10", "0"),
+        ("MaximumEcpu", "1000", "999"),
         ("RequestRate", "1", "0"),
         ("MaximumGigabytes", "5000", "5001"),
         ("RetentionDays", "30", "31"),

@@ -6,18 +6,24 @@ template that was broken on purpose, where it has some.
 
 import json
 from collections.abc import Callable
+from functools import cache as remembered
+from pathlib import Path
 from typing import Any
 
+import cfnlint
 import pytest
 from moto.iam.access_control import IAMPolicy, PermissionResult
 
-from tests.infrastructure.stack import DEPLOYMENTS, EXTERNAL, Json, Stack, listed, source
+from tests.infrastructure.stack import DEPLOYMENTS, EXTERNAL, OWN_VPC, Json, Stack, listed, source
 
 WRITERS = {
     f"{name}Function" for name in ("CreateMission", "UpdateStatus", "AppendLogEntry", "RelayEvents", "OperateEvents")
 }
 OPEN = {"GET /api/missions/health"}
-AWS_POLICIES = {  # writing logs and network interfaces, which know no resources that could be named here
+OUTSIDE = "CanaryFunction"  # it is not in the network, and nobody waits for its start
+AWS_POLICIES = {  # writing logs, network interfaces and traces, and moving aliases: SAM attaches them
+    "arn:aws:iam::aws:policy/AWSXrayWriteOnlyAccess",
+    "arn:aws:iam::aws:policy/service-role/AWSCodeDeployRoleForLambda",
     "arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole",
     "arn:aws:iam::aws:policy/service-role/AWSLambdaVPCAccessExecutionRole",
 }
@@ -116,7 +122,7 @@ def every_function_that_has_a_store_may_reach_it_and_no_other(stack: Stack) -> l
             ),
             "external": may(stack, role, "secretsmanager:GetSecretValue", EXTERNAL["RedisUrlSecretArn"]),
         }
-        has_one = name != "GetOpenapiFunction"
+        has_one = name not in ("GetOpenapiFunction", OUTSIDE)
         if [kind for kind, able in reaches.items() if able] != [store] * has_one:
             found.append(f"{name}: {reaches}")
         if (has_one and store != "external") != may(stack, role, "elasticache:Connect", "StoreUser.Arn"):
@@ -155,11 +161,35 @@ def cors_is_off_until_an_origin_is_given(stack: Stack) -> list[str]:
     return [] if (cors["allowOrigins"] == [origin] if origin else cors is None) else [f"{origin!r}: {cors}"]
 
 
+def a_page_may_send_what_the_api_reads_and_read_what_it_answers(stack: Stack) -> list[str]:
+    cors = stack.of("AWS::ApiGatewayV2::Api")["Api"]["Body"].get("x-amazon-apigateway-cors")
+    if cors is None:
+        return []
+    sent = {"authorization", "content-type", "idempotency-key", "if-match", "if-none-match"}
+    signed = {"x-amz-date", "x-amz-security-token", "x-amz-content-sha256"}
+    found = [f"{name} may not be sent" for name in (sent | signed) - set(cors["allowHeaders"])]
+    answered = {"etag", "retry-after", "idempotency-replayed", "location"}
+    return found + [f"{name} cannot be read" for name in answered - set(cors["exposeHeaders"])]
+
+
 def the_api_is_throttled_and_logged(stack: Stack) -> list[str]:
     (stage,) = stack.of("AWS::ApiGatewayV2::Stage").values()
     line = json.loads(stage.get("AccessLogSettings", {}).get("Format", "{}"))
-    throttled = stage.get("DefaultRouteSettings", {}).keys() >= {"ThrottlingRateLimit", "ThrottlingBurstLimit"}
-    return [] if throttled and line.keys() >= {"request_id", "route", "status"} else [str(stage)]
+    limits = {"ThrottlingRateLimit", "ThrottlingBurstLimit"}
+    found = [] if stage.get("DefaultRouteSettings", {}).keys() >= limits else ["no limits"]
+    for route in OPEN:
+        own = stage.get("RouteSettings", {}).get(route, {})
+        if not own or any(
+            int(own[limit]) >= int(stage.get("DefaultRouteSettings", {}).get(limit, 0)) for limit in limits
+        ):
+            found.append(f"{route} is open, and takes as much as all others")
+    return found + ([] if line.keys() >= {"request_id", "route", "status"} else [str(line)])
+
+
+def nothing_needs_a_quota_that_a_new_account_lacks(stack: Stack) -> list[str]:
+    reserved = {"ReservedConcurrentExecutions", "ProvisionedConcurrencyConfig"}
+    resources = stack.of("AWS::Lambda::Function") | stack.of("AWS::Lambda::Alias")
+    return [f"{name} reserves what is not there" for name, each in resources.items() if reserved & each.keys()]
 
 
 def what_is_kept_is_encrypted(stack: Stack) -> list[str]:
@@ -297,6 +327,9 @@ def the_network_lets_the_functions_reach_the_store_and_nothing_else(stack: Stack
     found += [kind for kind in ways_out if stack.of(f"AWS::EC2::{kind}")]
     for name, function in stack.of("AWS::Lambda::Function").items():
         network = function.get("VpcConfig", {})
+        if name == OUTSIDE:
+            found += [f"{name} is in the network"] if network else []
+            continue
         if network.get("SecurityGroupIds") != ["FunctionSecurityGroup"] or len(set(network.get("SubnetIds", []))) < 2:
             found.append(f"{name} is not in the network")
     zones = {subnet["AvailabilityZone"] for subnet in stack.of("AWS::EC2::Subnet").values()}
@@ -318,30 +351,148 @@ def there_are_the_endpoints_that_are_needed_and_no_others(stack: Stack) -> list[
     return found
 
 
-def alarms_and_failed_missions_reach_the_topic(stack: Stack) -> list[str]:
-    alarms = stack.of("AWS::CloudWatch::Alarm")
+def endpoints_in_a_vpc_of_others_change_nothing_there(stack: Stack) -> list[str]:
+    parameters, endpoints = stack.values.parameters, stack.of("AWS::EC2::VPCEndpoint")
+    own = not parameters["VpcId"]
+    found = [f"{name}: private DNS" for name, each in endpoints.items() if each["PrivateDnsEnabled"] is not own]
+    for name, function in stack.of("AWS::Lambda::Function").items():
+        for variable, endpoint, service in (
+            ("AWS_ENDPOINT_URL_EVENTBRIDGE", "EventsEndpoint", "events"),
+            ("AWS_ENDPOINT_URL_SECRETS_MANAGER", "SecretsEndpoint", "secretsmanager"),
+        ):
+            by_name = endpoint in endpoints and not own
+            wanted = f"{endpoint}.DnsEntries" if by_name else f"{service}.eu-central-1.amazonaws.com"
+            url = function["Environment"]["Variables"].get(variable)
+            found += [] if url == f"https://{wanted}" else [f"{name}: {variable} is {url}"]
+    return found
+
+
+def every_alarm_reaches_those_whom_it_concerns(stack: Stack) -> list[str]:
+    alarms, composite = stack.of("AWS::CloudWatch::Alarm"), stack.of("AWS::CloudWatch::CompositeAlarm")
     found = [name for name, alarm in alarms.items() if alarm.get("AlarmActions") != ["AlertTopic"]]
-    store = {"serverless": {"CacheMemory", "Eviction"}, "durable": {"NodeMemory"}, "external": set()}
-    wanted = {"ServerError", "Latency", "OutboxAge", "DeadEvents", "DeadLetterQueue"}
-    wanted |= store[stack.values.parameters["Store"]]
-    found += wanted ^ {name.removesuffix("Alarm") for name in alarms}
-    (policy,) = stack.of("AWS::SNS::TopicPolicy").values()
-    publishers = {
-        statement["Principal"]["Service"]: "Condition" in statement
-        for statement in policy["PolicyDocument"]["Statement"]
-        if statement["Action"] == "sns:Publish"
+    found += [name for name, alarm in composite.items() if alarm.get("AlarmActions") != ["PagerTopic"]]
+    store = {
+        "serverless": {"CacheMemory", "Eviction", "StoreThrottled", "SignIn", "Connections"},
+        "durable": {"NodeMemory", "NodeThrottled", "SignIn", "Connections"},
+        "external": set(),
     }
+    wanted = {"ServerError", "Latency", "OutboxAge", "DeadEvents", "DeadLetterQueue", "Errors", "Throttled"}
+    wanted |= {"Concurrency", "Service"} | store[stack.values.parameters["Store"]]
+    wanted |= {"Canary"} if stack.values.parameters["CanarySchedule"] else set()
+    found += wanted ^ {name.removesuffix("Alarm") for name in alarms | composite}
     # with a condition EventBridge publishes nothing
-    found += (
-        [] if publishers == {"events.amazonaws.com": False, "cloudwatch.amazonaws.com": True} else [str(publishers)]
-    )
+    topics = {
+        "AlertTopic": {"cloudwatch.amazonaws.com": True},
+        "PagerTopic": {"cloudwatch.amazonaws.com": True},
+        "FailedTopic": {"events.amazonaws.com": False},
+    }
+    publishers: dict[str, dict[str, bool]] = {}
+    for policy in stack.of("AWS::SNS::TopicPolicy").values():
+        (topic,) = policy["Topics"]
+        for statement in policy["PolicyDocument"]["Statement"]:
+            if statement["Action"] == "sns:Publish" and statement["Resource"] == topic:
+                publishers.setdefault(topic, {})[statement["Principal"]["Service"]] = "Condition" in statement
+    found += [] if publishers == topics else [str(publishers)]
+    targets = {each["Arn"] for each in stack.of("AWS::Events::Rule")["FailedRule"]["Targets"]}
+    found += [] if targets == {"FailedTopic"} else [f"failed missions go to {targets}"]
     users = {
         str(service)
         for statement in stack.of("AWS::KMS::Key")["Key"]["KeyPolicy"]["Statement"]
         for service in listed(statement["Principal"].get("Service", []))
         if {"kms:Decrypt", "kms:GenerateDataKey*"} <= set(listed(statement["Action"]))
     }
-    return found + [f"{service} has no key" for service in publishers.keys() - users]
+    return found + [f"{service} has no key" for each in topics.values() for service in each.keys() - users]
+
+
+def an_alarm_goes_off_in_the_minutes_that_it_says_and_not_before_there_is_anything(stack: Stack) -> list[str]:
+    alarms = stack.of("AWS::CloudWatch::Alarm")
+    found = [f"{name} counts no data as a fault" for name, each in alarms.items() if _breaching(each)]
+    age = alarms["OutboxAgeAlarm"]
+    # One figure above five minutes is enough. A relay that stops is told by the change to a state without data
+    good = (age["Period"], age["DatapointsToAlarm"], age["Threshold"]) == (60, 1, 300_000)
+    good &= age.get("InsufficientDataActions") == ["AlertTopic"] and age["TreatMissingData"] == "missing"
+    found += [] if good else [f"OutboxAge: {age}"]
+    for name, alarm in alarms.items():
+        if name in ("CacheMemoryAlarm",):
+            formula = alarm["Metrics"][0]["Expression"]
+            limit = stack.values.parameters["MaximumGigabytes"]
+            parts = (f"100 * used / ({limit} * 1000000000)", "100 * used / (32 * 1073741824)")
+            found += [] if formula == f"MAX([{', '.join(parts)}])" else [f"{name}: {formula}"]
+    return found
+
+
+def _breaching(alarm: Json) -> bool:
+    return alarm.get("TreatMissingData") not in ("notBreaching", "missing")
+
+
+def a_new_version_takes_over_as_is_said_and_goes_back_on_errors(stack: Stack) -> list[str]:
+    deployment = stack.values.parameters["Deployment"]
+    groups = stack.of("AWS::CodeDeploy::DeploymentGroup")
+    found = [
+        f"{name} does not"
+        for name in stack.of("AWS::Lambda::Function")
+        if name != OUTSIDE
+        and groups.get(f"{name}DeploymentGroup", {}).get("DeploymentConfigName")
+        != f"CodeDeployDefault.Lambda{deployment}"
+    ]
+    watched = [] if deployment == "AllAtOnce" else ["ErrorsAlarm"]
+    for name, group in groups.items():
+        alarms = [each["Name"] for each in group["AlarmConfiguration"].get("Alarms", [])]
+        found += [] if alarms == watched else [f"{name} is stopped by {alarms}"]
+    # An alarm that looked at the API would depend on the aliases, and these on the deployment that it stops
+    metric, alarm = (json.dumps(stack.written["Resources"][name]) for name in ("ErrorsMetric", "ErrorsAlarm"))
+    found += ["the alarm looks at the API"] if "Api" in metric + alarm else []
+    return found + (
+        [] if stack.of("AWS::Logs::MetricFilter")["ErrorsMetric"]["LogGroupName"] == "FunctionLogs" else ["?"]
+    )
+
+
+def traces_are_made_when_asked_for(stack: Stack) -> list[str]:
+    asked = stack.values.parameters["Tracing"]
+    wanted = None if asked == "Disabled" else {"Mode": asked}
+    functions = stack.of("AWS::Lambda::Function")
+    return [name for name, function in functions.items() if function.get("TracingConfig") != wanted]
+
+
+# The names that this template gives, and how long each may be (the pages of CloudFormation and of each service)
+NAMES = {
+    "AWS::ElastiCache::ServerlessCache": ("ServerlessCacheName", 40),
+    "AWS::ElastiCache::ReplicationGroup": ("ReplicationGroupId", 40),
+    "AWS::ElastiCache::User": ("UserId", 40),
+    "AWS::ElastiCache::UserGroup": ("UserGroupId", 40),
+    "AWS::Scheduler::Schedule": ("Name", 64),
+    "AWS::Events::EventBus": ("Name", 256),
+    "AWS::Logs::LogGroup": ("LogGroupName", 512),
+    "AWS::Logs::ResourcePolicy": ("PolicyName", 255),
+    "AWS::CloudWatch::Dashboard": ("DashboardName", 255),
+}
+OF_THIS_STACK = "1234567db123"  # the end of the stack's id
+
+
+def names_fit_and_are_of_this_stack_alone(stack: Stack) -> list[str]:
+    found = []
+    for kind, (member, longest) in NAMES.items():
+        for name, resource in stack.of(kind).items():
+            given = resource[member]
+            # a stack's name may have 128 characters
+            length = len(given) + (128 - len("missions") if given.startswith("missions") and kind in LONG else 0)
+            length += 128 if "/missions-" in given else 0
+            found += [f"{name} is too long: {given}"] if length > longest else []
+            again = kind not in UNIQUE_BY_STACK_NAME and OF_THIS_STACK not in given
+            found += [f"{name} is in the way of the next stack: {given}"] if again else []
+    return found
+
+
+LONG = {"AWS::Events::EventBus", "AWS::Logs::ResourcePolicy", "AWS::CloudWatch::Dashboard"}  # begin with its name
+UNIQUE_BY_STACK_NAME = LONG  # deleted with the stack, and made by nobody else
+
+
+def what_a_failed_creation_leaves_is_nothing(stack: Stack) -> list[str]:
+    return [
+        f"{name}: {resource['DeletionPolicy']}"
+        for name, resource in stack.resources.items()
+        if resource.get("DeletionPolicy", "Delete") not in ("Delete", "RetainExceptOnCreate", "Snapshot")
+    ]
 
 
 def events_are_archived_and_audited(stack: Stack) -> list[str]:
@@ -374,9 +525,38 @@ def a_change_makes_a_new_version_that_may_start_from_a_snapshot(stack: Stack) ->
     layer = stack.written["Resources"]["MissionsLayer"]["Properties"]
     found += [] if layer.get("PublishLambdaVersion") is True else ["the layer"]
     for name, function in stack.of("AWS::Lambda::Function").items():
-        found += [] if function.get("SnapStart") == {"ApplyOn": stack.values.parameters["SnapStart"]} else [name]
+        wanted = "None" if name == OUTSIDE else stack.values.parameters["SnapStart"]
+        found += [] if function.get("SnapStart") == {"ApplyOn": wanted} else [name]
         found += [] if f"{name}Aliaslive" in stack.resources else [f"{name} has no alias"]
     return found
+
+
+def the_canary_calls_every_function_of_the_api_and_may_call_no_other(stack: Stack) -> list[str]:
+    if OUTSIDE not in stack.resources:
+        return []
+    variables = stack.of("AWS::Lambda::Function")[OUTSIDE]["Environment"]["Variables"]
+    told = json.loads(variables["FUNCTIONS"])
+    wanted = {
+        Path(resource["Properties"]["CodeUri"]).name: f"{name}Aliaslive"
+        for name, resource in stack.written["Resources"].items()
+        if any(each["Type"] == "HttpApi" for each in resource.get("Properties", {}).get("Events", {}).values())
+    }
+    found = [] if told == wanted else [f"it is told of {told}"]
+    found += [] if variables["API_URL"].startswith("https://Api.execute-api.") else [variables["API_URL"]]
+    role = role_of(stack, OUTSIDE)
+    targets = stack.of("AWS::Lambda::Alias") | stack.of("AWS::Lambda::Function")
+    able = {name for name in targets if may(stack, role, "lambda:InvokeFunction", name)}
+    return found + [f"it may call {name}, or not" for name in able ^ set(wanted.values())]
+
+
+def the_canary_runs_and_is_listened_to_unless_it_is_switched_off(stack: Stack) -> list[str]:
+    schedules = stack.of("AWS::Scheduler::Schedule").values()
+    parts = {
+        "the function": "CanaryFunction" in stack.resources,
+        "the schedule": any(each["Target"]["Arn"] == "CanaryFunctionAliaslive" for each in schedules),
+        "the alarm": "CanaryAlarm" in stack.resources,
+    }
+    return [part for part, there in parts.items() if there != bool(stack.values.parameters["CanarySchedule"])]
 
 
 Promise = Callable[[Stack], list[str]]
@@ -414,6 +594,9 @@ PLAIN_ROUTE = {
     "Type": "HttpApi",
     P: {"ApiId": {"Ref": "Api"}, "Method": "DELETE", "Path": "/api/missions/{mission_id}"},
 }
+CORS = ("DefinitionBody", "x-amazon-apigateway-cors", "Fn::If", 1)
+CORS_ON = {"CorsOrigin": "https://app.example.com"}
+ANOTHER = {"CodeUri": "functions/another", "Events": {"Request": PLAIN_ROUTE}}
 DURABLE = {"Store": "durable"}
 REDIS = {"Engine": "redis"}
 
@@ -462,6 +645,7 @@ BREAKS: dict[Promise, list[tuple[Break, dict[str, str]]]] = {
         (put("Api", P, "DefinitionBody", "x-amazon-apigateway-cors", value={"allowOrigins": ["*"]}), {}),
     ],
     the_api_is_throttled_and_logged: [
+        (drop("Api", P, "RouteSettings"), {}),
         (drop("Api", P, "DefaultRouteSettings"), {}),
         (drop("Api", P, "AccessLogSettings"), {}),
     ],
@@ -506,20 +690,59 @@ BREAKS: dict[Promise, list[tuple[Break, dict[str, str]]]] = {
         (put("Gateway", value={"Type": "AWS::EC2::InternetGateway"}), {}),
         (put("SubnetB", P, "AvailabilityZone", value={"Fn::Select": [0, {"Fn::GetAZs": ""}]}), {}),
         (put("GetLogFunction", P, "VpcConfig", value={"SubnetIds": ["a"], "SecurityGroupIds": ["b"]}), {}),
+        (drop("CanaryFunction", "IgnoreGlobals"), {}),
     ],
     there_are_the_endpoints_that_are_needed_and_no_others: [
         (drop("EventsEndpoint"), {}),
         (put("SecretsEndpoint", "Condition", value="OwnEndpoints"), {}),
         (put("EventsEndpoint", P, *POLICY, "Resource", value="*"), {}),
     ],
-    alarms_and_failed_missions_reach_the_topic: [
+    endpoints_in_a_vpc_of_others_change_nothing_there: [
+        (put("EventsEndpoint", P, "PrivateDnsEnabled", value=True), OWN_VPC),
+        (put("SecretsEndpoint", P, "PrivateDnsEnabled", value=True), EXTERNAL),
+        (put("EventsEndpoint", P, "PrivateDnsEnabled", value=False), {}),
+        (put("HealthFunction", P, "Environment", value={"Variables": {"AWS_ENDPOINT_URL_EVENTBRIDGE": ""}}), {}),
+    ],
+    nothing_needs_a_quota_that_a_new_account_lacks: [
+        (put("RelayEventsFunction", P, "ReservedConcurrentExecutions", value=1), {}),
+    ],
+    a_page_may_send_what_the_api_reads_and_read_what_it_answers: [
+        (drop("Api", P, *CORS, "allowHeaders", 7), CORS_ON),
+        (put("Api", P, *CORS, "exposeHeaders", value=["etag"]), CORS_ON),
+    ],
+    every_alarm_reaches_those_whom_it_concerns: [
         (drop("LatencyAlarm"), {}),
         (drop("EvictionAlarm", P, "AlarmActions"), {}),
-        (
-            put("AlertTopicPolicy", P, *POLICY, "Condition", value={"ArnEquals": {"aws:SourceArn": "FailedRule.Arn"}}),
-            {},
-        ),
+        (put("ServiceAlarm", P, "AlarmActions", value=["AlertTopic"]), {}),
+        (put("FailedTopicPolicy", P, *POLICY, "Condition", value={"ArnEquals": {"aws:SourceArn": "Rule.Arn"}}), {}),
+        (put("FailedRule", P, "Targets", 0, "Arn", value={"Ref": "AlertTopic"}), {}),
         (drop("Key", P, "KeyPolicy", "Statement", 2), {}),
+    ],
+    an_alarm_goes_off_in_the_minutes_that_it_says_and_not_before_there_is_anything: [
+        (put("OutboxAgeAlarm", P, "TreatMissingData", value="breaching"), {}),
+        (put("OutboxAgeAlarm", P, "DatapointsToAlarm", value=5), {}),
+        (drop("OutboxAgeAlarm", P, "InsufficientDataActions"), {}),
+        (put("CacheMemoryAlarm", P, "Metrics", 0, "Expression", value="100 * used / 10000000000"), {}),
+    ],
+    a_new_version_takes_over_as_is_said_and_goes_back_on_errors: [
+        (put("GetLogFunction", P, "DeploymentPreference", value={"Enabled": False}), {}),
+        (put("ErrorsMetric", P, "LogGroupName", value={"Ref": "AccessLogs"}), {}),
+        (put("ErrorsAlarm", P, "Dimensions", value=[{"Name": "ApiId", "Value": {"Ref": "Api"}}]), {}),
+        (
+            put("GetLogFunction", P, "DeploymentPreference", value={"Type": "AllAtOnce"}),
+            {"Deployment": "Canary10Percent5Minutes"},
+        ),
+    ],
+    traces_are_made_when_asked_for: [
+        (put("GetLogFunction", P, "Tracing", value="Disabled"), {"Tracing": "Active"}),
+    ],
+    names_fit_and_are_of_this_stack_alone: [
+        (put("FunctionLogs", P, "LogGroupName", value={"Fn::Sub": "/aws/lambda/${AWS::StackName}"}), {}),
+        (put("RelayEventsFunction", P, "Events", "EveryMinute", P, "Name", value={"Ref": "AWS::StackName"}), {}),
+        (put("StoreUser", P, "UserId", value="missions-1234567db123-and-a-name-that-is-too-long"), {}),
+    ],
+    what_a_failed_creation_leaves_is_nothing: [
+        (put("Key", "DeletionPolicy", value="Retain"), {}),
     ],
     events_are_archived_and_audited: [
         (drop("Archive"), {}),
@@ -529,6 +752,16 @@ BREAKS: dict[Promise, list[tuple[Break, dict[str, str]]]] = {
     a_change_makes_a_new_version_that_may_start_from_a_snapshot: [
         (drop("GetLogFunction", P, "AutoPublishAliasAllProperties"), {}),
         (drop("MissionsLayer", P, "PublishLambdaVersion"), {}),
+    ],
+    the_canary_calls_every_function_of_the_api_and_may_call_no_other: [
+        (put("CanaryFunction", P, "Environment", "Variables", "FUNCTIONS", value="{}"), {}),
+        (drop("CanaryFunction", P, "Policies", 0, "Statement", 0, "Resource", 3), {}),
+        (put("CanaryFunction", P, "Policies", 0, "Statement", 0, "Resource", value="*"), {}),
+        (put("Another", value={"Type": "AWS::Serverless::Function", P: ANOTHER}), {}),
+    ],
+    the_canary_runs_and_is_listened_to_unless_it_is_switched_off: [
+        (drop("CanaryAlarm", "Condition"), {"CanarySchedule": ""}),
+        (drop("CanaryFunction", P, "Events"), {}),
     ],
 }
 
@@ -561,3 +794,80 @@ def test_every_suppression_of_a_check_says_why() -> None:
         for holder in (template, *template["Resources"].values()):
             for skip in holder.get("Metadata", {}).get("checkov", {}).get("skip", []):
                 assert len(skip["comment"]) > 20, skip
+
+
+RESOURCES = Path(cfnlint.__file__).parent / "data/schemas/resources"
+OTHER_VALUES = {  # of each parameter that may change later, with what has to change along
+    "SubnetIds": (
+        {"VpcId": "vpc-0f", "SubnetIds": "subnet-0a,subnet-0b"},
+        {"VpcId": "vpc-0f", "SubnetIds": "subnet-1,subnet-2"},
+    ),
+    "RestoreSnapshotArn": ({}, {"RestoreSnapshotArn": "arn:aws:elasticache:eu-central-1:1:serverlesscachesnapshot:s"}),
+    "RestoreSnapshotName": (DURABLE, DURABLE | {"RestoreSnapshotName": "s"}),
+    "Engine": ({}, REDIS),
+    "MaximumGigabytes": ({}, {"MaximumGigabytes": "20"}),
+    "NodeType": (DURABLE, DURABLE | {"NodeType": "cache.r7g.large"}),
+    "RetentionDays": ({}, {"RetentionDays": "30"}),
+    "CanarySchedule": ({}, {"CanarySchedule": "rate(1 hour)"}),
+    "Deployment": ({}, {"Deployment": "Canary10Percent5Minutes"}),
+    "JwtIssuer": ({}, {"JwtIssuer": "https://issuer.example.com", "JwtAudience": "missions"}),
+}
+
+
+@remembered
+def replacing(kind: str) -> set[str]:
+    """The members whose change makes CloudFormation replace a resource of this kind, as its published schema says."""
+    for file in RESOURCES.glob("*.json"):
+        schema = json.loads(file.read_text())
+        if schema.get("typeName") == kind:
+            return {
+                path.removeprefix("/properties/").partition("/")[0] for path in schema.get("createOnlyProperties", [])
+            }
+    raise LookupError(kind)
+
+
+def stuck(before: Stack, after: Stack) -> set[str]:
+    """What would be replaced and keeps its name: CloudFormation makes the new one first, and its name is taken."""
+    found = set()
+    for kind, (member, _) in NAMES.items():
+        for name, new in after.of(kind).items():
+            old = before.of(kind).get(name)
+            if old and old[member] == new[member] and any(old.get(each) != new.get(each) for each in replacing(kind)):
+                found.add(name)
+    return found
+
+
+@pytest.mark.parametrize("changed", OTHER_VALUES)
+def test_a_change_replaces_nothing_that_keeps_its_name(changed: str) -> None:
+    before, after = OTHER_VALUES[changed]
+    found = stuck(Stack(**before), Stack(**after))
+    if changed in ("SubnetIds", "RestoreSnapshotArn", "RestoreSnapshotName"):  # their description asks for another one
+        assert found  # else StoreGeneration would not be needed
+        assert "StoreGeneration" in source()["Parameters"][changed]["Description"]
+        found = stuck(Stack(**before), Stack(**after, StoreGeneration="2"))
+    assert found == set()
+
+
+def test_a_store_starts_from_the_snapshot_that_is_given() -> None:
+    arn = "arn:aws:elasticache:eu-central-1:123456789012:serverlesscachesnapshot:missions-final"
+    serverless = Stack(RestoreSnapshotArn=arn).of("AWS::ElastiCache::ServerlessCache")["ServerlessCache"]
+    assert serverless["SnapshotArnsToRestore"] == [arn]
+    durable = Stack(**DURABLE, RestoreSnapshotName="last-week").of("AWS::ElastiCache::ReplicationGroup")
+    assert durable["ReplicationGroup"]["SnapshotName"] == "last-week"
+    assert "SnapshotArnsToRestore" not in Stack().of("AWS::ElastiCache::ServerlessCache")["ServerlessCache"]
+    assert "SnapshotName" not in Stack(**DURABLE).of("AWS::ElastiCache::ReplicationGroup")["ReplicationGroup"]
+
+
+def test_a_serverless_store_costs_no_more_than_is_said_and_keeps_its_engine() -> None:
+    cache = Stack(MaximumEcpu="5000").of("AWS::ElastiCache::ServerlessCache")["ServerlessCache"]
+    assert cache["CacheUsageLimits"] == {
+        "DataStorage": {"Maximum": "10", "Unit": "GB"},
+        "ECPUPerSecond": {"Maximum": "5000"},
+    }
+    assert cache["MajorEngineVersion"] == "8"
+    assert Stack(**REDIS).of("AWS::ElastiCache::ServerlessCache")["ServerlessCache"]["MajorEngineVersion"] == "7"
+
+
+def test_a_new_vpc_is_in_the_zones_that_are_chosen() -> None:
+    subnets = Stack(Zones="eu-central-1b,eu-central-1c").of("AWS::EC2::Subnet")
+    assert [subnet["AvailabilityZone"] for subnet in subnets.values()] == ["eu-central-1b", "eu-central-1c"]

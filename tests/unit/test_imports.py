@@ -45,6 +45,7 @@ BUDGET = {
         "missions.service",
         "missions.storage.credentials",
     },
+    "canary": {"aws_lambda_powertools.event_handler", "missions.api", "missions.runtime", "pydantic", "redis"},
 }
 
 

@@ -1,0 +1,1 @@
+"""What a deployment costs a month: the table in docs/aws.md, and that of `make costs`."""

@@ -1,0 +1,34 @@
+"""make costs: the table for a number of missions, and whatever else is given."""
+
+import sys
+from dataclasses import fields
+
+from local.costs.deployment import Unclear
+from local.costs.document import section
+from local.costs.load import Load
+from local.costs.table import number
+from local.template import template
+
+
+def main(*arguments: str) -> int:
+    """The table for what is given as NAME=VALUE: MISSIONS, a name of Load, or a parameter of the template."""
+    try:
+        given = dict(each.split("=", 1) for each in arguments)
+        missions = float(given.pop("MISSIONS", 1e6))
+        names = {each.name.upper(): each.name for each in fields(Load)}
+        load = Load(**{name: float(given.pop(upper)) for upper, name in names.items() if upper in given})
+        parameters = template()["Parameters"]
+        if unknown := given.keys() - parameters.keys():
+            raise Unclear(f"No {', '.join(unknown)}. There are {', '.join(['MISSIONS', *names, *parameters])}")
+        for name, value in given.items():
+            if value not in (allowed := parameters[name].get("AllowedValues", [value])):
+                raise Unclear(f"{name} is one of {', '.join(map(str, allowed))}")
+        print(section(template(), load, {"idle": 0, f"{number(missions)} missions": missions}, **given), end="")
+    except (Unclear, ValueError) as error:
+        print(f"make costs: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
