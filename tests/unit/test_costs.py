@@ -95,7 +95,7 @@ def test_the_serverless_store_is_billed_for_what_it_holds_and_is_asked() -> None
 
 
 def test_a_snapshot_is_billed_for_each_version_while_it_is_there() -> None:
-    functions = len(Deployment(template()).functions)
+    functions = len(Deployment(template()).functions) - 1  # the canary has no snapshot
     one = functions * 0.5 * 730 * 3600 * 0.0000015046
     assert rows()["SnapStart"][0] == f"{one:.2f}"
     assert rows(load=Load(versions=10))["SnapStart"][0] == f"{10 * one:.2f}"
