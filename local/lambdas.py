@@ -2,8 +2,8 @@
 
 The rules are those of AWS's published emulator (aws-lambda-runtime-interface-emulator, in internal/lambda/core the file
 internalagent_states.go, and rapi/handler/agentnext.go): an invocation is told to the runtime and to each extension. Its
-caller has the response as soon as the runtime posts it. It is over when all have asked for the next one. Who asks again
-before an answer gets 403.
+caller has the response as soon as the runtime posts it. It is over when all have asked for the next one. An extension
+that asks again before an answer gets 403.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from enum import StrEnum
 from functools import cache
 from pathlib import Path
 from typing import Any, Self, TypeVar
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import psutil
 import uvicorn
@@ -41,7 +41,14 @@ RESTED = 1.0  # seconds without work, after which a sandbox may make room for a 
 WATCH = 0.2  # seconds between two looks at the memory
 
 Answer = tuple[int, bytes, dict[str, str]]  # status, body, headers
-REFUSED: Answer = 403, b"{}", {}
+
+
+def refusal(error_type: str, status: int = 403) -> Answer:
+    """What the emulator answers to what it refuses; errorType is its own."""
+    return status, json.dumps({"errorType": error_type, "errorMessage": error_type}).encode(), {}
+
+
+REFUSED = refusal("InvalidStateTransition")
 
 
 class Kind(StrEnum):
@@ -126,6 +133,7 @@ class Sandbox:
     def __init__(self, function: Function, changed: Callable[["Sandbox"], None]) -> None:
         self.function = function
         self.extensions: list[str] = []
+        self._names: set[str] = set()
         self.refuse_extensions = False
         self.restored = False
         self.null_answers = 0  # how many of the next questions of extensions are answered by null
@@ -258,17 +266,21 @@ class Sandbox:
         try:
             match method, *path.split("/")[2:]:
                 case ["GET", "runtime", "invocation", "next"]:
+                    if self._invocation and not self._invocation.answered:
+                        return self._told(self._invocation)  # it may ask again before it responds
                     return self._told(await self.next_for("runtime"))
                 case ["POST", "runtime", "invocation", request_id, "response" | "error" as outcome]:
                     return self._posted(request_id, outcome, body)
                 case ["POST", "runtime", "init", "error"]:
+                    if self.initialised or "runtime" in self._asking:
+                        return REFUSED
                     self._end(Kind.RAISED, json.loads(body))
                     return 202, b"{}", {}
                 case ["GET", "runtime", "restore", "next"]:  # a snapshot was taken; this sandbox starts from it
                     self.restored = True
                     return 200, b"{}", {}
                 case ["POST", "extension", "register"]:
-                    return self._register()
+                    return self._register(headers.get(b"lambda-extension-name", b"").decode(), body)
                 case ["GET", "extension", "event", "next"]:
                     return await self._next_event(headers.get(b"lambda-extension-identifier", b"").decode())
         except Refused:
@@ -289,18 +301,31 @@ class Sandbox:
     def _posted(self, request_id: str, outcome: str, body: bytes) -> Answer:
         invocation = self._invocation
         if not invocation or invocation.request_id != request_id:
-            return 400, b"{}", {}
+            return refusal("InvalidRequestID", 400)
         if invocation.answered:
             return REFUSED
         if outcome == "response":
             invocation.succeed(body)
         else:
-            invocation.fail(Kind.RAISED, json.loads(body))
+            invocation.fail(Kind.RAISED, _error(body))
         return 202, b"{}", {}
 
-    def _register(self) -> Answer:
-        if self.refuse_extensions or self.initialised or "runtime" in self._asking:
-            return REFUSED
+    def _register(self, name: str, body: bytes) -> Answer:
+        if not name:
+            return refusal("Extension.InvalidExtensionName")
+        try:
+            events = json.loads(body)["events"]
+        except (ValueError, KeyError, TypeError):
+            return refusal("InvalidRequestFormat")
+        if events != ["INVOKE"]:  # Lambda takes none, too; then it tells it nothing and does not wait for it
+            return refusal("Extension.InvalidEventType")
+        if self.refuse_extensions or self.restored or self.initialised or "runtime" in self._asking:
+            return refusal("Extension.RegistrationClosed")
+        if len(self.extensions) >= 10:
+            return refusal("Extension.TooManyExtensions")
+        if name in self._names:
+            return refusal("Extension.InvalidExtensionState")
+        self._names.add(name)
         self.extensions.append(identifier := str(uuid4()))
         return 200, b"{}", {"lambda-extension-identifier": identifier}
 
@@ -308,15 +333,32 @@ class Sandbox:
         if self.null_answers:
             self.null_answers -= 1
             return 200, b"null", {}
+        if not identifier:
+            return refusal("Extension.MissingExtensionIdentifier")
+        try:
+            UUID(identifier)
+        except ValueError:
+            return refusal("Extension.InvalidExtensionIdentifier")
         if identifier not in self.extensions:
-            return REFUSED
-        invocation = await self.next_for(identifier)
+            return refusal("Extension.UnknownExtensionIdentifier")
+        try:
+            invocation = await self.next_for(identifier)
+        except Refused:
+            return refusal("Extension.InvalidExtensionState")
         event = {
             "eventType": "INVOKE",
             "requestId": invocation.request_id,
             "deadlineMs": int(invocation.deadline * 1000),
         }
         return 200, json.dumps(event).encode(), {}
+
+
+def _error(body: bytes) -> dict[str, Any]:
+    """What the runtime posted as an error: it need not be JSON."""
+    with suppress(ValueError):
+        if isinstance(error := json.loads(body), dict):
+            return error
+    return {"errorType": "Runtime.Unknown", "errorMessage": body.decode(errors="replace")}
 
 
 class _Server(uvicorn.Server):

@@ -24,6 +24,7 @@ from local.processes import ROOT
 Define = Callable[..., None]
 Body = Callable[[LocalLambda], Coroutine[Any, Any, None]]
 
+INVOKE = '{"events": ["INVOKE"]}'
 PID = "import os\ndef handler(event, context): return os.getpid()"
 SLEEP = "import os, time\ndef handler(event, context): time.sleep(event); return os.getpid()"
 # What is done after the response takes half a second; gives how much of it was done before
@@ -156,14 +157,14 @@ def test_a_sandbox_is_free_only_when_its_extension_has_asked_again(
 def test_who_asks_twice_or_out_of_turn_is_refused() -> None:
     with lambda_apis() as driven, ExitStack() as opened:
 
-        def ask(method: str, path: str, body: str = "{}", extension: str = "") -> http.client.HTTPConnection:
+        def ask(method: str, path: str, body: str = INVOKE, extension: str = "") -> http.client.HTTPConnection:
             connection = http.client.HTTPConnection(driven.address, timeout=5)
             opened.callback(connection.close)
-            headers = {"Lambda-Extension-Identifier": extension}
+            headers = {"Lambda-Extension-Identifier": extension, "Lambda-Extension-Name": "one"}
             connection.request(method, f"/x/{path}", body if method == "POST" else None, headers)
             return connection
 
-        def status(method: str, path: str, body: str = "{}", extension: str = "") -> int:
+        def status(method: str, path: str, body: str = INVOKE, extension: str = "") -> int:
             return ask(method, path, body, extension).getresponse().status
 
         def waits(*asked: str) -> http.client.HTTPConnection:
