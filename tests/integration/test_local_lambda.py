@@ -317,14 +317,17 @@ def test_functions_that_write_are_warm_and_others_start_on_demand_and_stay(defin
     running(body)
 
 
-def test_a_second_sandbox_starts_only_for_what_has_waited_a_little(define: Define) -> None:
+def test_a_second_sandbox_starts_only_for_what_has_waited_a_little(
+    define: Define, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lambdas, "LOOK", 0.3)  # longer, for a busy machine
     define("f", SLEEP)
 
     async def body(local: LocalLambda) -> None:
         for _ in range(50):  # each comes just before the runtime asks again
             await local.invoke("f", 0)
         before = len(sandboxes())
-        await asyncio.gather(*(local.invoke("f", 0.5) for _ in range(2)))
+        await asyncio.gather(*(local.invoke("f", 1) for _ in range(2)))
         assert (before, len(sandboxes())) == (1, 2)
 
     running(body)
@@ -459,9 +462,10 @@ def test_when_the_service_is_killed_its_sandboxes_end_even_in_the_middle_of_thei
         assert service.stdout
         pid = int(service.stdout.readline())
         time.sleep(0.2)
-        assert sandboxes(service.pid) == [pid]
+        started = sandboxes(service.pid)  # two on a busy machine
+        assert pid in started
         service.send_signal(signal.SIGKILL)
-    asyncio.run(until(lambda: gone(pid), 2))
+    asyncio.run(until(lambda: all(map(gone, started)), 2))
 
 
 def test_the_template_says_how_long_a_function_may_take_how_much_memory_it_has_and_which_write() -> None:
