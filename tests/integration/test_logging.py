@@ -43,6 +43,16 @@ def test_each_request_is_one_line_with_its_id_route_namespace_and_mission(
     assert health.keys() & {"namespace", "mission_id"} == set()
 
 
+def test_each_line_has_the_id_of_the_trace(
+    stream: Listener, output: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("_X_AMZN_TRACE_ID", "Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=0")
+    monkeypatch.setattr(stream, "publish", lambda events: ["InternalFailure"] * len(events))
+    invoke("create_mission")
+    lines = list(map(json.loads, output.getvalue().splitlines()))
+    assert [line["xray_trace_id"] for line in lines] == ["1-5759e988-bd862e3fe1be46a994272793"] * 2
+
+
 def test_what_the_emitter_and_the_store_log_names_request_and_mission(
     stream: Listener, output: io.StringIO, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
