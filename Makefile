@@ -15,8 +15,8 @@ export PYTHONPATH := .:layers/missions
 export SAM_CLI_TELEMETRY := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo operate test test-faults test-e2e bench lint format documents build audit \
-  sam-local lock clean
+.PHONY: help install run demo operate test test-faults test-e2e bench lint format documents costs build audit \
+  deploy deploy-check smoke sam-local lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,8 +65,11 @@ format: $(INSTALLED) ## Format the code
 	@$(BIN)/ruff check --fix-only --quiet .
 	@$(BIN)/ruff format .
 
-documents: $(INSTALLED) ## Make the OpenAPI and AsyncAPI documents and the events' schemas from the models
+documents: $(INSTALLED) ## Make OpenAPI, AsyncAPI and the events' schemas from the models, and the table of costs
 	@$(BIN)/python -m local.documents
+
+costs: $(INSTALLED) ## Show what a month costs: MISSIONS=5000000, SnapStart=None, VERSIONS=10, ... (docs/aws.md)
+	@$(BIN)/python -m local.costs $(filter-out PYTHON=%,$(MAKEOVERRIDES))
 
 build: $(INSTALLED) ## Build the functions and the layer for this machine (needs python3.13)
 	@$(PYENV) $(BIN)/sam build --parameter-overrides Architecture=$(TEMPLATE_ARCHITECTURE)
@@ -81,6 +84,15 @@ $(AUDIT_INSTALLED): $(AUDIT_LOCK)
 	@$(PYTHON) -m venv --clear .audit
 	@.audit/bin/pip install --quiet --disable-pip-version-check --requirement $(AUDIT_LOCK)
 	@touch $@
+
+deploy-check: $(INSTALLED) ## Ask an AWS account for what ENV=dev or ENV=prod needs; nothing is changed (PARAMETERS)
+	@$(BIN)/python -m local.deploy --check $(or $(ENV),dev)
+
+deploy: $(INSTALLED) ## Check, build, show what would change, ask (or YES=1), deploy and try it: ENV=dev or ENV=prod
+	@$(BIN)/python -m local.deploy $(or $(ENV),dev)
+
+smoke: $(INSTALLED) ## Try the running stack, or BASE_URL, with one mission (signed with IAM in AWS, or TOKEN)
+	@$(BIN)/python -m local.smoke $(or $(BASE_URL),local)
 
 sam-local: $(INSTALLED) ## Run the functions under sam local, with a container engine such as Docker
 	@$(BIN)/python -m local.sam
