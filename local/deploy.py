@@ -3,6 +3,7 @@
 PARAMETERS="Name=value ..." adds to the parameters of samconfig.toml, or replaces them. YES=1 deploys without asking.
 """
 
+import json
 import os
 import re
 import shlex
@@ -10,8 +11,9 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
+from hashlib import sha256
 from typing import Any, NamedTuple
 
 import boto3
@@ -137,10 +139,22 @@ def sam(*arguments: str) -> str:
     return done.stdout
 
 
-def change_set(plan: Plan, architecture: str) -> str:
+def released(text: str, known: Mapping[str, str]) -> str:
+    """A template with another word at RELEASE for every text of it and all values of its parameters.
+
+    SAM makes a new version of a function when the function's text changes. It does not see what a parameter, a
+    condition or another resource stands for: the alias would stay at a version with the old values.
+    """
+    word = sha256(json.dumps([text, known], sort_keys=True).encode()).hexdigest()[:16]
+    return re.sub(r"(?m)^( +RELEASE:) .*$", rf"\1 '{word}'", text)
+
+
+def change_set(plan: Plan, known: Mapping[str, str]) -> str:
     """Build, upload, and let CloudFormation say what would change: its ARN, empty if nothing would."""
-    console.print(f"Building for {architecture} ...")
-    sam("build", "--parameter-overrides", f"Architecture={architecture}")
+    console.print(f"Building for {known['Architecture']} ...")
+    sam("build", "--parameter-overrides", f"Architecture={known['Architecture']}")
+    built = ROOT / ".aws-sam/build/template.yaml"
+    built.write_text(released(built.read_text(), known))
     console.print("Uploading ...")
     overrides = [f'{name}="{value}"' for name, value in plan.given.items()]
     where = ["--config-env", plan.environment, "--region", plan.region]
@@ -282,7 +296,7 @@ def deploy(plan: Plan, client: Callable[[str], Any], stack: dict[str, Any]) -> i
     known = (
         {name: str(kind.get("Default", "")) for name, kind in template()["Parameters"].items()} | present | plan.given
     )
-    arn = change_set(plan, known["Architecture"])
+    arn = change_set(plan, known)
     if not arn:
         console.print("Nothing would change: the stack is as the template and the parameters say.")
         return 0

@@ -58,6 +58,18 @@ def test_who_has_the_policy_may_make_change_and_remove_all_of_the_template(neede
     assert missing == set()
 
 
+def test_what_knows_no_resources_is_given_for_all() -> None:
+    # A composite alarm can only be made, or seen, with a right that is for all (the documentation of PutCompositeAlarm)
+    everywhere = [
+        each.lower()
+        for statement in POLICY["Statement"]
+        if "*" in listed(statement["Resource"])
+        for each in listed(statement["Action"])
+    ]
+    for right in ("cloudwatch:PutCompositeAlarm", "cloudwatch:DescribeAlarms", "ec2:CreateVpc", "kms:CreateKey"):
+        assert any(fnmatchcase(right.lower(), each) for each in everywhere), right
+
+
 def test_the_policy_gives_nothing_away() -> None:
     for statement in POLICY["Statement"]:
         assert "*" not in listed(statement["Action"]), statement["Sid"]

@@ -96,7 +96,6 @@ def allowed(name: str, value: str) -> bool:
         ("CanarySchedule", "", "never"),
         ("Deployment", "Linear10PercentEvery1Minute", "Slowly"),
         ("Tracing", "Active", "on"),
-        ("HealthRate", "10", "0"),
         ("MaximumEcpu", "1000", "999"),
         ("RequestRate", "1", "0"),
         ("MaximumGigabytes", "5000", "5001"),

@@ -13,13 +13,16 @@ from typing import Any
 import cfnlint
 import pytest
 from moto.iam.access_control import IAMPolicy, PermissionResult
+from samcli.yamlhelper import yaml_parse
 
-from tests.infrastructure.stack import DEPLOYMENTS, EXTERNAL, OWN_VPC, Json, Stack, listed, source
+from local.deploy import released
+from tests.infrastructure.stack import DEPLOYMENTS, EXTERNAL, OWN_VPC, ROOT, Json, Stack, listed, source, transformed
 
 WRITERS = {
     f"{name}Function" for name in ("CreateMission", "UpdateStatus", "AppendLogEntry", "RelayEvents", "OperateEvents")
 }
 OPEN = {"GET /api/missions/health"}
+LOG_GROUPS = "arn:aws:logs:eu-central-1:123456789012:log-group"
 OUTSIDE = "CanaryFunction"  # it is not in the network, and nobody waits for its start
 AWS_POLICIES = {  # writing logs, network interfaces and traces, and moving aliases: SAM attaches them
     "arn:aws:iam::aws:policy/AWSXrayWriteOnlyAccess",
@@ -49,6 +52,10 @@ def may(stack: Stack, role: str, action: str, resource: str) -> bool:
 
 def role_of(stack: Stack, function: str) -> str:
     return str(stack.of("AWS::Lambda::Function")[function]["Role"].removesuffix(".Arn"))
+
+
+def in_the_network(stack: Stack) -> dict[str, Json]:
+    return {name: each for name, each in stack.of("AWS::Lambda::Function").items() if name != OUTSIDE}
 
 
 def only_those_who_write_may_put_events(stack: Stack) -> list[str]:
@@ -214,7 +221,7 @@ def what_is_kept_is_encrypted(stack: Stack) -> list[str]:
 
 def the_store_is_spoken_to_in_tls_and_by_nobody_unknown(stack: Stack) -> list[str]:
     found = []
-    for name, function in stack.of("AWS::Lambda::Function").items():
+    for name, function in in_the_network(stack).items():
         variables = function["Environment"]["Variables"]
         iam = variables["REDIS_URL"].startswith("rediss://") and all(
             variables[each] for each in ("REDIS_IAM_USER", "REDIS_IAM_CACHE")
@@ -355,7 +362,7 @@ def endpoints_in_a_vpc_of_others_change_nothing_there(stack: Stack) -> list[str]
     parameters, endpoints = stack.values.parameters, stack.of("AWS::EC2::VPCEndpoint")
     own = not parameters["VpcId"]
     found = [f"{name}: private DNS" for name, each in endpoints.items() if each["PrivateDnsEnabled"] is not own]
-    for name, function in stack.of("AWS::Lambda::Function").items():
+    for name, function in in_the_network(stack).items():
         for variable, endpoint, service in (
             ("AWS_ENDPOINT_URL_EVENTBRIDGE", "EventsEndpoint", "events"),
             ("AWS_ENDPOINT_URL_SECRETS_MANAGER", "SecretsEndpoint", "secretsmanager"),
@@ -413,11 +420,15 @@ def an_alarm_goes_off_in_the_minutes_that_it_says_and_not_before_there_is_anythi
     good &= age.get("InsufficientDataActions") == ["AlertTopic"] and age["TreatMissingData"] == "missing"
     found += [] if good else [f"OutboxAge: {age}"]
     for name, alarm in alarms.items():
-        if name in ("CacheMemoryAlarm",):
-            formula = alarm["Metrics"][0]["Expression"]
+        if name == "CacheMemoryAlarm":
+            formulas = {each["Id"]: each["Expression"] for each in alarm["Metrics"] if "Expression" in each}
             limit = stack.values.parameters["MaximumGigabytes"]
-            parts = (f"100 * used / ({limit} * 1000000000)", "100 * used / (32 * 1073741824)")
-            found += [] if formula == f"MAX([{', '.join(parts)}])" else [f"{name}: {formula}"]
+            smaller = {
+                "percent": "MAX([ofmaximum, ofnamespace])",
+                "ofmaximum": f"100 * used / ({limit} * 1000000000)",
+                "ofnamespace": "100 * used / (32 * 1073741824)",
+            }
+            found += [] if formulas == smaller else [f"{name}: {formulas}"]
     return found
 
 
@@ -501,7 +512,8 @@ def events_are_archived_and_audited(stack: Stack) -> list[str]:
     audits = [
         rule
         for rule in stack.of("AWS::Events::Rule").values()
-        if rule["EventPattern"] == everything and [each["Arn"] for each in rule["Targets"]] == ["AuditLogs.Arn"]
+        if rule["EventPattern"] == everything
+        and [each["Arn"] for each in rule["Targets"]] == [f"{LOG_GROUPS}:AuditLogs"]
     ]
     log = stack.of("AWS::Logs::LogGroup")["AuditLogs"]["LogGroupName"]
     document = json.loads(stack.of("AWS::Logs::ResourcePolicy")["AuditLogsPolicy"]["PolicyDocument"])
@@ -748,6 +760,7 @@ BREAKS: dict[Promise, list[tuple[Break, dict[str, str]]]] = {
         (drop("Archive"), {}),
         (put("AuditRule", P, "EventPattern", "detail-type", value=["mission.created"]), {}),
         (put("AuditLogs", P, "LogGroupName", value="audit"), {}),
+        (put("AuditRule", P, "Targets", 0, "Arn", value={"Fn::GetAtt": ["AuditLogs", "Arn"]}), {}),
     ],
     a_change_makes_a_new_version_that_may_start_from_a_snapshot: [
         (drop("GetLogFunction", P, "AutoPublishAliasAllProperties"), {}),
@@ -871,3 +884,36 @@ def test_a_serverless_store_costs_no_more_than_is_said_and_keeps_its_engine() ->
 def test_a_new_vpc_is_in_the_zones_that_are_chosen() -> None:
     subnets = Stack(Zones="eu-central-1b,eu-central-1c").of("AWS::EC2::Subnet")
     assert [subnet["AvailabilityZone"] for subnet in subnets.values()] == ["eu-central-1b", "eu-central-1c"]
+
+
+LARGEST = 4096  # bytes of a function's environment, counted as JSON
+
+
+def test_an_environment_fits_with_the_largest_certificate_and_a_long_name() -> None:
+    stack = Stack(**EXTERNAL, RedisCa="A" * 3000, NamespaceClaim="custom:" + "t" * 60)
+    for name, function in stack.of("AWS::Lambda::Function").items():
+        # the host and the names of resources are about as long as this in AWS
+        variables = {key: value.ljust(60) for key, value in function["Environment"]["Variables"].items()}
+        assert len(json.dumps(variables)) < LARGEST, name
+
+
+def versions(text: str) -> set[str]:
+    return {name for name, each in transformed(yaml_parse(text), {})["Resources"].items() if "Version" in each["Type"]}
+
+
+def test_every_template_and_every_parameter_makes_new_versions_and_the_same_ones_do_not() -> None:
+    text = (ROOT / "template.yaml").read_text()
+    known = {name: str(each.get("Default", "")) for name, each in source()["Parameters"].items()}
+    words = {released(text, known | {name: "another"}) for name in known}
+    words |= {released(text + "# another", known), released(text, known)}
+    assert len(words) == len(known) + 2
+    assert released(text, known) == released(text, dict(reversed(known.items())))
+    before, after = versions(released(text, known)), versions(released(text, known | {"Store": "durable"}))
+    assert len(before) == len(after) == 13  # with the layer's
+    assert len(before & after) == 1
+    assert before == versions(released(text, known))
+
+
+def test_sam_alone_would_leave_the_alias_at_the_old_values() -> None:
+    # Else RELEASE is not needed any more: github.com/aws/serverless-application-model/issues/3820
+    assert Stack().of("AWS::Lambda::Version").keys() == Stack(Store="durable").of("AWS::Lambda::Version").keys()

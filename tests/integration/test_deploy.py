@@ -1,6 +1,7 @@
 """make deploy and deploy-check. The account is moto's; CloudFormation and Lambda's limits are botocore's stubs."""
 
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,13 +17,14 @@ from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 from local import deploy
 from local.account import STORE_ROLE, Account, Answer
 from local.parameters import Values
-from local.processes import unused_port
+from local.processes import ROOT, unused_port
 from local.stack import CannotStart
 from local.template import template
 
 REGION = "eu-central-1"
 STACK = f"arn:aws:cloudformation:{REGION}:123456789012:stack/missions-dev/1"
 SET = f"arn:aws:cloudformation:{REGION}:123456789012:changeSet/samcli-deploy1/2"
+BUILT = ".aws-sam/build/template.yaml"
 SAMCONFIG = """
 [default.deploy.parameters]
 capabilities = "CAPABILITY_IAM"
@@ -109,6 +111,8 @@ def cloud(
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "samconfig.toml").write_text(SAMCONFIG)
     monkeypatch.setattr(deploy, "ROOT", tmp_path)
+    (tmp_path / BUILT).parent.mkdir(parents=True)
+    (tmp_path / BUILT).write_text((ROOT / "template.yaml").read_text())
     session = SimpleNamespace(client=clouds.client, region_name=None)
     monkeypatch.setattr(deploy, "boto3", SimpleNamespace(Session=lambda **_: session))
     yield clouds
@@ -666,6 +670,17 @@ def test_without_a_terminal_a_yes_is_needed_before_anything_is_built(
     assert deployment.run() == 1
     assert deployment.sam == []
     assert "no terminal to ask at. To deploy without a question: make deploy ENV=dev YES=1" in deployment.told()
+
+
+def test_new_parameters_make_new_versions_of_the_functions(deployment: Deployment, tmp_path: Path) -> None:
+    # what SAM compares, the text of the template, would be the same
+    words = []
+    for level in ("INFO", "ERROR", "ERROR"):
+        (tmp_path / BUILT).write_text((ROOT / "template.yaml").read_text())  # as sam build does
+        assert deploy.change_set(deploy.planned("dev"), {"Architecture": "arm64", "LogLevel": level}) == SET
+        words.append(re.findall(r"RELEASE: '(\w+)'", (tmp_path / BUILT).read_text()))
+    assert [len(each) for each in words] == [2, 2, 2]  # of all functions, and of the canary
+    assert words[0] != words[1] == words[2]
 
 
 def test_nothing_is_built_when_something_is_missing(deployment: Deployment) -> None:
