@@ -175,7 +175,7 @@ def a_page_may_send_what_the_api_reads_and_read_what_it_answers(stack: Stack) ->
     sent = {"authorization", "content-type", "idempotency-key", "if-match", "if-none-match"}
     signed = {"x-amz-date", "x-amz-security-token", "x-amz-content-sha256"}
     found = [f"{name} may not be sent" for name in (sent | signed) - set(cors["allowHeaders"])]
-    answered = {"etag", "retry-after", "idempotency-replayed", "location"}
+    answered = {"etag", "retry-after", "idempotency-replayed"}
     return found + [f"{name} cannot be read" for name in answered - set(cors["exposeHeaders"])]
 
 
