@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 from missions import runtime, service
+from missions.aws import Refused
 from missions.domain import events
 from missions.domain.events import Event
 from missions.domain.models import MissionCreate
 from missions.domain.writes import Write
 from missions.publishing import operators
-from missions.publishing.eventbridge import Refused
 from missions.storage import keys
 from missions.storage.keys import partition_of
 

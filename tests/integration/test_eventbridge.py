@@ -1,18 +1,23 @@
 """Our calls of EventBridge are those of boto3, over connections that come and go."""
 
 import json
+import os
 import ssl
 import threading
+import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.credentials import RefreshableCredentials
+from botocore.exceptions import BotoCoreError, ClientError, NoRegionError
+from missions.aws import Refused
 from missions.domain.events import Event
-from missions.publishing.eventbridge import EventBridge, Refused
+from missions.publishing import eventbridge
+from missions.publishing.eventbridge import EventBridge
 
 from local.doubles.http import Handler, serve
 from tests.conftest import sample
@@ -32,6 +37,7 @@ class Recorder:
         self.connections: list[Any] = []
         self.status, self.answer = TAKEN
         self.closes = False
+        self.delay = 0.0
 
     def handler(self) -> type[Handler]:
         recorder = self
@@ -45,6 +51,7 @@ class Recorder:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 recorder.asked.append((self.path, headers, body))
+                time.sleep(recorder.delay)
                 self.send(recorder.status, recorder.answer)
                 self.close_connection = recorder.closes
 
@@ -165,10 +172,111 @@ def test_a_new_connection_that_breaks_is_not_tried_again(monkeypatch: pytest.Mon
     assert Breaks.calls == 1
 
 
-def test_without_an_endpoint_it_is_that_of_the_region(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("region", [REGION, "us-east-1", "cn-north-1"])
+def test_without_an_endpoint_it_is_that_of_the_region(monkeypatch: pytest.MonkeyPatch, region: str) -> None:
     monkeypatch.delenv("AWS_ENDPOINT_URL_EVENTBRIDGE", raising=False)
-    client = boto3.Session().client("events", region_name=REGION)
-    assert EventBridge("missions", REGION)._url == client.meta.endpoint_url
+    client = boto3.Session().client("events", region_name=region)
+    assert EventBridge("missions", region)._api.url == f"{client.meta.endpoint_url}/"
+
+
+def test_the_endpoint_of_all_services_counts_where_there_is_none_of_its_own(
+    asked: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    assert EventBridge("missions", REGION).publish([EVENT]) == [None]
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"{os.environ['AWS_ENDPOINT_URL_EVENTBRIDGE']}/below/")
+    monkeypatch.delenv("AWS_ENDPOINT_URL_EVENTBRIDGE")
+    assert EventBridge("missions", REGION).publish([EVENT]) == [None]
+    assert [path for path, _, _ in asked.asked] == ["/", "/below/"]
+
+
+@pytest.mark.parametrize("url", ["events.example.com", "ftp://events.example.com", "http://"])
+def test_an_endpoint_that_is_no_url_is_refused(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_EVENTBRIDGE", url)
+    with pytest.raises(ValueError, match="must be a URL like https://events"):
+        EventBridge("missions", REGION)
+
+
+def test_without_a_region_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/nowhere")
+    with pytest.raises(NoRegionError):
+        EventBridge("missions", None)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-2")
+    assert ".us-east-2." in EventBridge("missions", None)._api.url
+    assert f".{REGION}." in EventBridge("missions", REGION)._api.url
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        ({"Entries": [{}]}, "NoEventId"),
+        ({"Entries": [{"EventId": ""}]}, "NoEventId"),
+        ({"Entries": [{"EventId": "e", "ErrorCode": "InternalFailure"}]}, "InternalFailure"),
+        ({"Entries": []}, "NoAnswer"),
+        ({"Entries": [{"EventId": "e"}] * 2}, "NoAnswer"),
+        ({"Entries": None}, "NoAnswer"),
+        ({"Entries": {"0": 1}}, "NoAnswer"),
+        ({"Entries": ["e"]}, "NoAnswer"),
+        ({}, "NoAnswer"),
+    ],
+)
+def test_an_event_was_taken_only_when_its_own_entry_says_so(asked: Recorder, answer: Any, error: str) -> None:
+    asked.answer = json.dumps(answer).encode()
+    assert EventBridge("missions", REGION).publish([EVENT]) == [error]
+
+
+def test_a_time_out_is_not_tried_again(asked: Recorder) -> None:
+    bus = EventBridge("missions", REGION, timeout=0.2)
+    bus.publish([EVENT])
+    asked.delay = 1
+    with pytest.raises(TimeoutError):
+        bus.publish([EVENT])
+    assert len(asked.asked) == 2
+
+
+def test_a_long_trace_is_cut_to_what_eventbridge_takes(asked: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_X_AMZN_TRACE_ID", "R" * 600)
+    EventBridge("missions", REGION).publish([EVENT])
+    ((_, _, body),) = asked.asked
+    assert json.loads(body)["Entries"][0]["TraceHeader"] == "R" * 500
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [("ResourceNotFoundException", RuntimeError), ("ThrottlingException", Refused), ("AccessDeniedException", Refused)],
+)
+def test_only_a_bus_that_is_not_there_is_said_not_to_exist(asked: Recorder, code: str, error: type[Exception]) -> None:
+    asked.status, asked.answer = 400, json.dumps({"__type": code}).encode()
+    with pytest.raises(error):
+        EventBridge.existing("missions", REGION)
+
+
+def test_whether_there_is_a_bus_is_asked_within_a_deadline(asked: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(eventbridge, "DESCRIBE", 0.1)
+    asked.delay = 2
+    with pytest.raises(TimeoutError):
+        EventBridge.existing("missions", REGION)
+
+
+def test_credentials_that_were_renewed_sign_the_next_call(asked: Recorder) -> None:
+    bus = EventBridge("missions", REGION)
+    names = iter(["first", "second"])
+    good = RefreshableCredentials.create_from_metadata(
+        metadata(next(names)), refresh_using=lambda: metadata(next(names)), method="container-role"
+    )
+    bus._api._session._credentials = good
+    bus.publish([EVENT])
+    good._expiry_time = datetime.now(UTC)
+    bus.publish([EVENT])
+    keys = [headers["authorization"].partition("Credential=")[2].partition("/")[0] for _, headers, _ in asked.asked]
+    assert keys == ["first", "second"]
+
+
+def metadata(name: str) -> dict[str, str]:
+    expires = datetime.now(UTC) + timedelta(hours=6)
+    return {"access_key": name, "secret_key": "s", "token": "t", "expiry_time": expires.isoformat()}
 
 
 def test_only_a_server_that_is_vouched_for_is_spoken_to(
@@ -200,6 +308,9 @@ def test_only_a_server_that_is_vouched_for_is_spoken_to(
             bus = EventBridge("missions", REGION)
             if works:
                 assert bus.publish([EVENT]) == [None]
+                asked.closes = True
+                assert [bus.publish([EVENT]) for _ in range(3)] == [[None]] * 3  # each time it was closed meanwhile
+                asked.closes = False
             else:
                 with pytest.raises(ssl.SSLCertVerificationError):
                     bus.publish([EVENT])

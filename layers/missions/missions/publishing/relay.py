@@ -13,11 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
+from missions.aws import Refused
 from missions.deadline import within
 from missions.domain.events import BROKEN, Event, OutboxEntry
 from missions.log import logger
 from missions.publishing.emitter import EventStream
-from missions.publishing.eventbridge import Refused
 from missions.storage.outbox import Backlog, Outbox, Settlement
 
 PAGE = 500  # entries read at once

@@ -28,7 +28,7 @@ from missions.domain.errors import StoreUnavailable
 from missions.log import logger
 from missions.settings import Settings
 from missions.storage import scripts
-from missions.storage.link import Link, TlsLink
+from missions.storage.link import Link, NotSignedIn, TlsLink
 from missions.storage.nodes import Address, Nodes, pointed
 
 ANSWER = 2.5  # seconds for all that a request asks, so that it is answered within three
@@ -189,7 +189,7 @@ class Connection:
                 return link.exchange(until, commands)
             # It does not own the slot yet, and has to be told before each command.
             return link.exchange(until, [each for command in commands for each in (("ASKING",), command)])[1::2]
-        except UNANSWERED as error:
+        except (*UNANSWERED, NotSignedIn) as error:
             return [error] * len(commands)
         except Exception as error:  # redis-py raises more than it documents, when an answer is not one of Redis
             logger.error("What came from Redis is no answer", error=repr(error))

@@ -6,23 +6,25 @@ IAM authentication) comes back with a new token, and one made after a rotation w
 
 import threading
 import time
+from http.client import HTTPException
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 import redis
 from botocore.auth import SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+from botocore.exceptions import BotoCoreError, NoCredentialsError
 from botocore.session import Session
 
+from missions.aws import JsonApi, Refused, region_of
 from missions.deadline import within
 from missions.log import logger
+from missions.storage.link import NotSignedIn
 
 TOKEN_LIFE = 900  # seconds, the longest that ElastiCache accepts
 TOKEN_KEPT = 600  # seconds; what is left of its life is for clocks that differ and for the way
 SECRET_KEPT = 60  # seconds that an old password goes on being tried after a rotation
-AWS_TIME = 2.0  # seconds to read a secret, or to get the role's credentials, which botocore asks for again and again
+AWS_TIME = 1.0  # seconds to read a secret, or to get the role's credentials, which botocore asks for again and again
 
 
 class IamCredentials(redis.CredentialProvider):
@@ -36,14 +38,14 @@ class IamCredentials(redis.CredentialProvider):
         self._user, self._cache, self._serverless = user, cache, serverless
         try:
             self._session = Session()
-            self._region = region or str(self._session.get_config_variable("region"))
+            self._region = region_of(self._session, region)
         except BotoCoreError as error:
             raise _unsigned(error) from error
         self._lock = threading.Lock()
         self._token, self._until = "", 0.0
 
     def get_credentials(self) -> tuple[str, str]:
-        """User and token, one that is still good for five minutes. Raises redis.ConnectionError."""
+        """User and token, one that is still good for five minutes. Raises NotSignedIn."""
         with self._lock:
             if time.time() >= self._until:  # wall clock: a snapshot may be restored days after it was taken
                 self._token = self._sign()
@@ -78,53 +80,48 @@ class SecretCredentials(redis.CredentialProvider):
     """The URL in a secret, such as rediss://user:password@redis.example.com:6379, read again when it may be old."""
 
     def __init__(self, arn: str, region: str | None) -> None:
-        from aws_lambda_powertools.utilities.parameters import SecretsProvider  # boto3, which IAM does without
-
         self._arn = arn
-        config = Config(connect_timeout=1, read_timeout=1, retries={"total_max_attempts": 1}, region_name=region)
         try:
-            self._provider = SecretsProvider(boto_config=config)
-        except BotoCoreError as error:  # there is no region
+            self._api = JsonApi("secretsmanager", "secretsmanager", "SECRETS_MANAGER", region, timeout=1)
+        except (BotoCoreError, ValueError) as error:  # there is no region, or the endpoint is no URL
             raise _unreadable(error) from None
         self._url: _Url | None = None
         self._until = 0.0
 
     @property
     def url(self) -> str:
-        """Where the store is, without user and password. Raises redis.ConnectionError."""
+        """Where the store is, without user and password. Raises NotSignedIn."""
         return self._read().place
 
     def get_credentials(self) -> tuple[str] | tuple[str, str]:
-        """User and password. Raises redis.ConnectionError."""
+        """User and password. Raises NotSignedIn."""
         url = self._read()
         return (url.user, url.password) if url.user else (url.password,)
 
     def _read(self) -> _Url:
-        from aws_lambda_powertools.utilities.parameters import GetParameterError
-
         if self._url and time.time() < self._until:
             return self._url
         try:
-            text = within(AWS_TIME, lambda: self._provider.get(self._arn, force_fetch=True))
-        except (GetParameterError, TimeoutError) as error:
-            unreadable = _unreadable(error.__context__ if isinstance(error, GetParameterError) else error)
+            answer = within(AWS_TIME, lambda: self._api.call("GetSecretValue", {"SecretId": self._arn}))
+        except (Refused, BotoCoreError, OSError, HTTPException) as error:  # TimeoutError is an OSError
+            unreadable = _unreadable(error)
             if not self._url:
                 raise unreadable from None
             logger.warning("The last password is used again", error=str(unreadable))
         else:
-            self._url = _parse(text)
+            self._url = _parse(answer.get("SecretString"))
         self._until = time.time() + SECRET_KEPT
         return self._url
 
 
-def _unsigned(error: Exception) -> redis.ConnectionError:
-    return redis.ConnectionError(f"No AWS credentials can be had to sign in to ElastiCache: {type(error).__name__}")
+def _unsigned(error: Exception) -> NotSignedIn:
+    return NotSignedIn(f"No AWS credentials can be had to sign in to ElastiCache: {type(error).__name__}")
 
 
-def _unreadable(error: BaseException | None) -> redis.ConnectionError:
+def _unreadable(error: Exception) -> NotSignedIn:
     # the name of the error and not its text, which may quote an answer that has the secret in it
-    name = error.response["Error"]["Code"] if isinstance(error, ClientError) else type(error).__name__
-    return redis.ConnectionError(f"The secret of the store cannot be read: {name}")
+    name = error.code if isinstance(error, Refused) else type(error).__name__
+    return NotSignedIn(f"The secret of the store cannot be read: {name}")
 
 
 def _parse(text: Any) -> _Url:
@@ -135,6 +132,6 @@ def _parse(text: Any) -> _Url:
         valid = False
     if not valid:
         # never the text itself, nor an error that quotes it: it may be logged
-        raise redis.ConnectionError("The secret of the store must be a URL like rediss://user:password@host:6379")
+        raise NotSignedIn("The secret of the store must be a URL like rediss://user:password@host:6379")
     place = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
     return _Url(place, unquote(parts.username or ""), unquote(parts.password or ""))

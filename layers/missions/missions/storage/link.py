@@ -17,6 +17,10 @@ from missions.deadline import within
 TIMEOUT = 0.9  # seconds that a server may be silent
 
 
+class NotSignedIn(redis.RedisError):
+    """There is nothing to sign in to the store with, which is not the fault of a server."""
+
+
 class Link(redis.Connection):
     """redis-py's connection for one user at a time, with a deadline: redis-py's time-outs begin anew at each step.
 
