@@ -274,7 +274,7 @@ class Sandbox:
                 case ["POST", "runtime", "init", "error"]:
                     if self.initialised or "runtime" in self._asking:
                         return REFUSED
-                    self._end(Kind.RAISED, json.loads(body))
+                    self._end(Kind.RAISED, _error(body))
                     return 202, b"{}", {}
                 case ["GET", "runtime", "restore", "next"]:  # a snapshot was taken; this sandbox starts from it
                     self.restored = True

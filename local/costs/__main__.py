@@ -6,7 +6,9 @@ from dataclasses import fields
 from local.costs.deployment import Unclear
 from local.costs.document import section
 from local.costs.load import Load
+from local.costs.prices import NODES
 from local.costs.table import number
+from local.parameters import refusals
 from local.template import template
 
 
@@ -20,9 +22,12 @@ def main(*arguments: str) -> int:
         parameters = template()["Parameters"]
         if unknown := given.keys() - parameters.keys():
             raise Unclear(f"No {', '.join(unknown)}. There are {', '.join(['MISSIONS', *names, *parameters])}")
-        for name, value in given.items():
-            if value not in (allowed := parameters[name].get("AllowedValues", [value])):
-                raise Unclear(f"{name} is one of {', '.join(map(str, allowed))}")
+        if wrong := refusals(template(), given):
+            raise Unclear("; ".join(wrong))
+        if given.get("NodeType", "") not in ("", *NODES):
+            raise Unclear(f"The price of {given['NodeType']} is not known here; those of {', '.join(NODES)} are")
+        if missions < 0:
+            raise Unclear("MISSIONS is a number of missions a month, 0 or more")
         print(section(template(), load, {"idle": 0, f"{number(missions)} missions": missions}, **given), end="")
     except (Unclear, ValueError) as error:
         print(f"make costs: {error}", file=sys.stderr)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from local.costs.prices import HOURS
+from local.parameters import Values
 
 
 class Unclear(Exception):
@@ -16,19 +17,18 @@ class Deployment:
     """What template.yaml makes with these parameters."""
 
     def __init__(self, source: dict[str, Any], **given: str) -> None:
-        declared = source["Parameters"]
-        self.parameters = {name: given.get(name, str(kind.get("Default", ""))) for name, kind in declared.items()}
-        self._conditions = source.get("Conditions", {})
+        values = Values(source, given)
+        self.parameters = values.parameters
         made = {
             name: each
             for name, each in source["Resources"].items()
-            if self._truth({"Condition": each.get("Condition")})
+            if "Condition" not in each or values.condition(each["Condition"])
         }
         common = source.get("Globals", {}).get("Function", {})
         functions = {name: each for name, each in made.items() if each["Type"] == "AWS::Serverless::Function"}
-        self.functions = {name: self._resolve(common | each["Properties"]) for name, each in functions.items()}
+        self.functions = {name: values.resolve(common | each["Properties"]) for name, each in functions.items()}
         self.memory = {name: each["MemorySize"] / 1024 for name, each in self.functions.items()}  # GB
-        self._resources = [(each["Type"], self._resolve(each.get("Properties", {}))) for each in made.values()]
+        self._resources = [(each["Type"], values.resolve(each.get("Properties", {}))) for each in made.values()]
 
     def of(self, kind: str) -> list[dict[str, Any]]:
         """The properties of the resources of one type."""
@@ -68,36 +68,6 @@ class Deployment:
                 if event["Type"] in ("Schedule", "ScheduleV2"):
                     when = event["Properties"].get("ScheduleExpression") or event["Properties"]["Schedule"]
                     rate = re.fullmatch(r"rate\((\d+) (minute|hour|day)s?\)", when)
-                    if not rate:
+                    if not rate or not int(rate[1]):
                         raise Unclear(f"{name} runs at {when}; only rate(...) can be counted")
                     yield name, HOURS / int(rate[1]) * {"minute": 60, "hour": 1, "day": 1 / 24}[rate[2]]
-
-    def _truth(self, node: dict[str, Any]) -> bool:
-        ((function, argument),) = node.items()
-        match function:
-            case "Condition":
-                return argument is None or self._truth(self._conditions[argument])
-            case "Fn::Equals":
-                first, second = (str(self._resolve(each)) for each in argument)
-                return first == second
-            case "Fn::Not":
-                return not self._truth(argument[0])
-            case "Fn::And":
-                return all(map(self._truth, argument))
-            case "Fn::Or":
-                return any(map(self._truth, argument))
-        raise NotImplementedError(function)
-
-    def _resolve(self, node: Any) -> Any:
-        match node:
-            case list():
-                return [self._resolve(each) for each in node]
-            case {"Ref": name}:
-                return self.parameters.get(name, name)
-            case {"Fn::If": [name, then, otherwise]}:
-                return self._resolve(then if self._truth({"Condition": name}) else otherwise)
-            case {"Fn::Split": [str(mark), {"Ref": name}]} if name in self.parameters:
-                return self.parameters[name].split(mark)
-            case dict():
-                return {name: self._resolve(value) for name, value in node.items()}
-        return node

@@ -436,6 +436,74 @@ def _breaching(alarm: Json) -> bool:
     return alarm.get("TreatMissingData") not in ("notBreaching", "missing")
 
 
+# What each alarm of docs/aws.md looks at: "threshold, how many of how many periods, and what no data counts as"
+LOOKS_AT = {
+    "ServerError": "Sum of AWS/ApiGateway 5xx in 300 s >= 5, 1 of 1, notBreaching",
+    "Latency": "p99 of AWS/ApiGateway Latency in 300 s > 3000, 3 of 3, notBreaching",
+    "OutboxAge": "Maximum of Missions OutboxAge in 60 s > 300000, 1 of 5, missing",
+    "DeadEvents": "Maximum of Missions DeadLetters in 300 s > 0, 1 of 1, notBreaching",
+    "DeadLetterQueue": "Maximum of AWS/SQS ApproximateNumberOfMessagesVisible in 300 s > 0, 1 of 1, notBreaching",
+    "Errors": "Sum of Missions/missions Errors in 60 s >= 5, 1 of 5, notBreaching",
+    "Throttled": "Sum of Missions/missions Throttled in 300 s >= 100, 2 of 2, notBreaching",
+    "Concurrency": "Sum of AWS/Lambda Throttles in 300 s > 0, 1 of 1, notBreaching",
+    "CacheMemory": "Maximum of AWS/ElastiCache BytesUsedForCache in 300 s > 80, 1 of 1, missing",
+    "StoreThrottled": "Sum of AWS/ElastiCache ThrottledCmds in 300 s > 0, 1 of 1, notBreaching",
+    "SignIn": "Sum of AWS/ElastiCache IamAuthenticationThrottling in 300 s > 0, 1 of 1, notBreaching",
+    "Connections": "Maximum of AWS/ElastiCache CurrConnections in 300 s > 43000, 1 of 1, notBreaching",
+    "Eviction": "Sum of AWS/ElastiCache Evictions in 300 s > 0, 1 of 1, notBreaching",
+    "Canary": "Sum of AWS/Lambda Errors in 60 s >= 1, 2 of 30, notBreaching",
+    "NodeThrottled": "Maximum of AWS/ElastiCache TrafficManagementActive in 300 s > 0, 1 of 1, notBreaching",
+    "NodeMemory": "Maximum of AWS/ElastiCache DatabaseMemoryUsagePercentage in 300 s > 80, 1 of 1, missing",
+}
+PATTERNS = {
+    "ErrorsMetric": """?"\\"level\\":\\"ERROR\\"" ?"[ERROR]" ?"Task timed out" ?"Runtime exited\"""",
+    "ThrottledMetric": '{ $.status = "429" }',
+}
+NODES = {"ReplicationGroup-0001-001", "ReplicationGroup-0001-002"}
+
+
+def each_alarm_looks_at_what_is_said(stack: Stack) -> list[str]:
+    found = []
+    for name, alarm in stack.of("AWS::CloudWatch::Alarm").items():
+        looks_at, of = _described(alarm)
+        wanted = LOOKS_AT.get(name.removesuffix("Alarm"))
+        found += [] if looks_at == wanted else [f"{name} looks at {looks_at}, not at {wanted}"]
+        if "AWS/ElastiCache" in looks_at:
+            everything = NODES if stack.values.parameters["Store"] == "durable" else {"ServerlessCache"}
+            found += [] if of == everything else [f"{name} looks at {of}"]
+        found += [] if alarm.get("OKActions") == alarm["AlarmActions"] else [f"nobody is told when {name} is over"]
+    rule = stack.of("AWS::CloudWatch::CompositeAlarm")["ServiceAlarm"]["AlarmRule"]
+    parts = {'ALARM("ServerErrorAlarm")', 'ALARM("LatencyAlarm")', 'ALARM("OutboxAgeAlarm")'}
+    parts.add('INSUFFICIENT_DATA("OutboxAgeAlarm")')
+    found += [] if set(rule.split(" OR ")) == parts else [rule]
+    patterns = {name: each["FilterPattern"] for name, each in stack.of("AWS::Logs::MetricFilter").items()}
+    found += [] if patterns == PATTERNS else [str(patterns)]
+    canary = stack.of("AWS::Lambda::Function").get(OUTSIDE)
+    # 11 steps of which each may wait for 15 seconds; two bad minutes in a row are an alarm, so a run is repeated once
+    found += ["the canary has no time"] if canary and canary["Timeout"] < 11 * 15 else []
+    for name, config in stack.of("AWS::Lambda::EventInvokeConfig").items():
+        wanted_retries = 1 if name.startswith(OUTSIDE) else 0
+        found += [] if config["MaximumRetryAttempts"] == wanted_retries else [f"{name} is repeated"]
+    return found
+
+
+def _described(alarm: Json) -> tuple[str, set[str]]:
+    """What an alarm looks at, in a line, and of what."""
+    alone = {
+        "Metric": {name: alarm.get(name, []) for name in ("Namespace", "MetricName", "Dimensions")},
+        "Stat": alarm.get("Statistic") or alarm.get("ExtendedStatistic"),
+        "Period": alarm.get("Period"),
+    }
+    read = [each["MetricStat"] for each in alarm.get("Metrics", []) if "MetricStat" in each] or [alone]
+    metrics = sorted({f"{each['Metric']['Namespace']} {each['Metric']['MetricName']}" for each in read})
+    how = sorted({f"{each['Stat']} of {', '.join(metrics)} in {each['Period']} s" for each in read})
+    sign = {"GreaterThanThreshold": ">", "GreaterThanOrEqualToThreshold": ">="}[alarm["ComparisonOperator"]]
+    periods = alarm["EvaluationPeriods"]
+    limit = f"{sign} {alarm['Threshold']}, {alarm.get('DatapointsToAlarm', periods)} of {periods}"
+    of = {dimension["Value"] for each in read for dimension in each["Metric"]["Dimensions"]}
+    return f"{', '.join(how)} {limit}, {alarm['TreatMissingData']}", of
+
+
 def a_new_version_takes_over_as_is_said_and_goes_back_on_errors(stack: Stack) -> list[str]:
     deployment = stack.values.parameters["Deployment"]
     groups = stack.of("AWS::CodeDeploy::DeploymentGroup")
@@ -735,6 +803,16 @@ BREAKS: dict[Promise, list[tuple[Break, dict[str, str]]]] = {
         (put("OutboxAgeAlarm", P, "DatapointsToAlarm", value=5), {}),
         (drop("OutboxAgeAlarm", P, "InsufficientDataActions"), {}),
         (put("CacheMemoryAlarm", P, "Metrics", 0, "Expression", value="100 * used / 10000000000"), {}),
+    ],
+    each_alarm_looks_at_what_is_said: [
+        (put("LatencyAlarm", P, "Threshold", value=300_000), {}),
+        (put("DeadEventsAlarm", P, "MetricName", value="DeadLetter"), {}),
+        (drop("DeadEventsAlarm", P, "OKActions"), {}),
+        (put("ServiceAlarm", P, "AlarmRule", value='ALARM("ServerErrorAlarm")'), {}),
+        (put("ErrorsMetric", P, "FilterPattern", value="ERROR"), {}),
+        (put("SignInAlarm", P, "Metrics", 2, "MetricStat", "Metric", "Dimensions", value=[]), DURABLE),
+        (put("CanaryFunction", P, "Timeout", value=60), {}),
+        (put("CanaryFunction", P, "EventInvokeConfig", "MaximumRetryAttempts", value=2), {}),
     ],
     a_new_version_takes_over_as_is_said_and_goes_back_on_errors: [
         (put("GetLogFunction", P, "DeploymentPreference", value={"Enabled": False}), {}),

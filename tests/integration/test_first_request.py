@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,22 +21,38 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from local.doubles.eventbridge import strict_eventbridge
+from local.doubles.http import Handler, serve
 from local.lambdas import functions, lambda_apis
 from tests.cluster import PASSWORD, cluster
 from tests.conftest import EVENTS
 
 ROOT = EVENTS.parent
 USER = "missions-abc"
-SMALL = {"encodings.idna", "stringprep", "unicodedata"}  # 2 ms, for the name of the host in a secret
+SMALL = {"encodings.idna", "stringprep", "unicodedata", "secrets"}  # 2 ms, for the URL in a secret
 WITH_A_STORE = sorted(set(functions()) - {"get_openapi", "canary"})
 CODE = """
-import json, sys
+import json, socket, sys
+spoken_to, connect = [], socket.socket.connect
+def noted(self, address):
+    spoken_to.append("%s:%s" % address[:2])
+    return connect(self, address)
+socket.socket.connect = noted
 import functions.{name}.app as app
 from local.runtime_client import Context
-before = set(sys.modules)
+before, asked = set(sys.modules), list(spoken_to)
 answer = app.handler(json.load(open("events/{name}.json")), Context("{name}"))
-print(json.dumps({{"imported": sorted(set(sys.modules) - before), "answer": answer}}))
+imported = sorted(set(sys.modules) - before)
+print(json.dumps({{"imported": imported, "answer": answer, "asked": asked, "spoken_to": spoken_to}}))
 """
+
+
+class RoleCredentials(Handler):
+    """What gives a function under SnapStart the credentials of its role (the container credentials of the SDKs)."""
+
+    def do_GET(self) -> None:
+        gone = (datetime.now(UTC) + timedelta(hours=6)).isoformat()
+        names = {"AccessKeyId": "role", "SecretAccessKey": "secret", "Token": "token", "Expiration": gone}
+        self.send(200, json.dumps(names).encode())
 
 
 @dataclass
@@ -48,7 +65,12 @@ class Place:
 
 @pytest.fixture(scope="module")
 def place() -> Iterator[Place]:
-    with cluster(1, tls=True) as one, strict_eventbridge() as bus, lambda_apis() as apis:
+    with (
+        cluster(1, tls=True) as one,
+        strict_eventbridge() as bus,
+        lambda_apis() as apis,
+        serve(RoleCredentials) as role,
+    ):
         apis.refuse_extensions = True
         node = one.nodes[0].client
         node.execute_command("ACL", "SETUSER", USER, "on", "nopass", "~*", "+@all")
@@ -59,7 +81,6 @@ def place() -> Iterator[Place]:
         server.start()
         host, port = server.get_host_and_port()
         endpoint = f"http://{host}:{port}"
-        keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
         client = boto3.client(
             "secretsmanager", "eu-central-1", endpoint_url=endpoint, aws_access_key_id="x", aws_secret_access_key="x"
         )
@@ -72,8 +93,8 @@ def place() -> Iterator[Place]:
                     "durable": iam | {"REDIS_IAM_SERVERLESS": "false"},
                     "external": {"REDIS_SECRET_ARN": arn, "AWS_ENDPOINT_URL_SECRETS_MANAGER": endpoint},
                 },
-                keys
-                | {
+                {
+                    "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"http://{role}/",
                     "AWS_REGION": "eu-central-1",
                     "AWS_ENDPOINT_URL_EVENTBRIDGE": bus.url,
                     "AWS_LAMBDA_RUNTIME_API": apis.address,
@@ -105,6 +126,8 @@ def told(place: Place) -> Iterator[dict[tuple[str, str], "Future[Told]"]]:
 class Told(NamedTuple):
     imported: set[str]
     status: int
+    asked: set[str]  # while it was initialised
+    spoken_to: set[str]
 
 
 def first_request(place: Place, name: str, kind: str) -> Told:
@@ -113,13 +136,25 @@ def first_request(place: Place, name: str, kind: str) -> Told:
     done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     words = json.loads(done.stdout.splitlines()[-1])
-    return Told(set(words["imported"]), words["answer"].get("statusCode", 200))
+    status = words["answer"].get("statusCode", 200)
+    return Told(set(words["imported"]), status, set(words["asked"]), set(words["spoken_to"]))
 
 
 @pytest.mark.parametrize(("name", "kind"), PAIRS)
 def test_the_first_request_after_a_restore_imports_nothing(
     told: dict[tuple[str, str], "Future[Told]"], name: str, kind: str
 ) -> None:
-    imported, status = told[name, kind].result()
-    assert imported - SMALL == set()
-    assert status in (200, 201, 404)  # 404: the mission of the sample is not there
+    done = told[name, kind].result()
+    assert done.imported - SMALL == set()
+    assert done.status in (200, 201, 404)  # 404: the mission of the sample is not there
+
+
+@pytest.mark.parametrize(("name", "kind"), PAIRS)
+def test_what_is_in_the_snapshot_was_given_by_nobody(
+    place: Place, told: dict[tuple[str, str], "Future[Told]"], name: str, kind: str
+) -> None:
+    done = told[name, kind].result()
+    runtime_api = place.shared["AWS_LAMBDA_RUNTIME_API"]
+    assert done.asked <= {runtime_api}  # no store, and nobody who gives a secret or credentials
+    role = place.shared["AWS_CONTAINER_CREDENTIALS_FULL_URI"].split("/")[2]
+    assert role in done.spoken_to  # then they were asked for

@@ -158,14 +158,26 @@ def test_every_function_with_a_schedule_has_an_estimate() -> None:
 
 
 def test_a_user_may_ask_for_other_numbers(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main("MISSIONS=5000000", "EVENTS=4", "SnapStart=None") == 0
+    assert main("MISSIONS=5000000", "EVENTS=4", "SnapStart=None", "RetentionDays=30") == 0
     told = capsys.readouterr().out
     assert "| | idle | 5,000,000 missions |" in told
     assert "| EventBridge, 1.00 per million | 0 | 20.00 |" in told
     assert "SnapStart" not in told
 
 
-@pytest.mark.parametrize("argument", ["MISSION=1", "MISSIONS=many", "MISSIONS", "Engine=memcached"])
+@pytest.mark.parametrize(
+    "argument",
+    [
+        "MISSION=1",
+        "MISSIONS=many",
+        "MISSIONS",
+        "Engine=memcached",
+        "MISSIONS=-5",
+        "RetentionDays=31",
+        "CanarySchedule=rate(0 minutes)",
+        "NodeType=cache.r8g.large",
+    ],
+)
 def test_a_mistake_is_explained(argument: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(argument) == 1
     assert capsys.readouterr().err.startswith("make costs: ")

@@ -438,3 +438,38 @@ def test_a_malformed_secret_is_a_503_with_one_clear_line_and_its_password_is_now
 def test_settings_that_name_no_store_or_send_a_token_in_clear_are_refused(environment: dict[str, str]) -> None:
     with pytest.raises(ValidationError, match="REDIS_"):
         Settings.model_validate(environment)
+
+
+class Hanging(Handler):
+    """Whom nothing can be had from: it takes the question, and never answers."""
+
+    def do_GET(self) -> None:
+        time.sleep(20)
+
+    do_POST = do_GET
+
+
+@pytest.mark.parametrize("sign_in", ["IAM", "a secret"])
+def test_while_the_roles_credentials_hang_each_request_is_a_503_within_three_seconds(
+    monkeypatch: pytest.MonkeyPatch, valkey: ValkeyServer, sign_in: str
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name)
+    with serve(Hanging) as address:
+        monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"http://{address}/")
+        if sign_in == "IAM":
+            monkeypatch.setenv("REDIS_URL", f"redis://127.0.0.1:{valkey.port}")
+            fresh_sandbox()
+            provider = iam()
+            runtime.current.connection.nodes.options = {
+                **runtime.current.connection.nodes.options,
+                "credential_provider": provider,
+            }
+        else:
+            monkeypatch.delenv("REDIS_URL", raising=False)
+            monkeypatch.setenv("REDIS_SECRET_ARN", MISSING)
+            fresh_sandbox()
+        for _ in range(2):
+            started = time.monotonic()
+            assert invoke("get_mission").status == 503
+            assert time.monotonic() - started < 3
