@@ -15,7 +15,7 @@ export PYTHONPATH := .:layers/missions
 export SAM_CLI_TELEMETRY := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo operate test test-faults test-e2e bench lint format documents costs build audit \
+.PHONY: help install run demo operate test test-faults test-all test-e2e bench lint format documents costs build audit \
   deploy deploy-check smoke sam-local lock clean
 
 help: ## Show this list
@@ -46,6 +46,9 @@ test: $(INSTALLED) ## Run every test but the long ones
 
 test-faults: $(INSTALLED) ## Run thousands of operations under every fault and print a table of results (OPERATIONS)
 	@$(BIN)/pytest tests/faults --operations $(or $(OPERATIONS),3000)
+
+test-all: $(INSTALLED) ## Run every test once, the long ones too, with that table (OPERATIONS)
+	@$(BIN)/pytest --operations $(or $(OPERATIONS),3000)
 
 test-e2e: $(INSTALLED) ## Run the end-to-end tests against the running stack, or against BASE_URL
 	@$(BIN)/pytest tests/e2e --base-url $(or $(BASE_URL),local)

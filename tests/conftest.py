@@ -20,6 +20,10 @@ from local.processes import unused_port
 EVENTS = Path(__file__).parents[1] / "events"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--operations", type=int, default=450, help="operations to run under each fault")
+
+
 def fresh_sandbox(stream: EventStream | None = None) -> Runtime:
     """Begin with a fresh sandbox, which reads its settings anew; its events go to `stream`, or where they say."""
     runtime.replace(Runtime())

@@ -17,10 +17,6 @@ FIGURES: dict[str, Figures] = {}
 STALLED: dict[str, float] = {}  # the slowest answer, in seconds
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--operations", type=int, default=450, help="operations to run under each fault")
-
-
 def _fault(test: str) -> str:
     """What the table calls a test: its parameter, or its name in words."""
     return test.partition("[")[2].removesuffix("]") or test.removeprefix("test_").replace("_", " ")
