@@ -18,6 +18,11 @@ export SAM_CLI_TELEMETRY := 0
 .PHONY: help install run demo operate test test-faults test-all test-e2e bench lint format documents costs build audit \
   deploy deploy-check smoke sam-local lock clean
 
+# A name that was mistyped would be ignored, and another stack be meant
+GIVEN = $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),$(name)))
+only = $(foreach name,$(filter-out PYTHON $(1),$(GIVEN)),$(error There is no '$(name)' for make $@. There are $(1)$(2)))
+AS_PARAMETER = . A parameter of the template is given as PARAMETERS="Name=value"
+
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -72,7 +77,7 @@ documents: $(INSTALLED) ## Make OpenAPI, AsyncAPI and the events' schemas from t
 	@$(BIN)/python -m local.documents
 
 costs: $(INSTALLED) ## Show what a month costs: MISSIONS=5000000, SnapStart=None, VERSIONS=10, ... (docs/aws.md)
-	@$(BIN)/python -m local.costs $(filter-out PYTHON=%,$(MAKEOVERRIDES))
+	@$(BIN)/python -m local.costs $(foreach name,$(filter-out PYTHON,$(GIVEN)),'$(name)=$($(name))')
 
 build: $(INSTALLED) ## Build the functions and the layer for this machine (needs python3.13)
 	@$(PYENV) $(BIN)/sam build --parameter-overrides Architecture=$(TEMPLATE_ARCHITECTURE)
@@ -89,12 +94,15 @@ $(AUDIT_INSTALLED): $(AUDIT_LOCK)
 	@touch $@
 
 deploy-check: $(INSTALLED) ## Ask an AWS account for what ENV=dev or ENV=prod needs; nothing is changed (PARAMETERS)
+	$(call only,ENV PARAMETERS,$(AS_PARAMETER))
 	@$(BIN)/python -m local.deploy --check $(or $(ENV),dev)
 
 deploy: $(INSTALLED) ## Check, build, show what would change, ask (or YES=1), deploy and try it: ENV=dev or ENV=prod
+	$(call only,ENV PARAMETERS YES REPLACE,$(AS_PARAMETER))
 	@$(BIN)/python -m local.deploy $(or $(ENV),dev)
 
 smoke: $(INSTALLED) ## Try the running stack, or BASE_URL, with one mission (signed with IAM in AWS, or TOKEN)
+	$(call only,BASE_URL TOKEN)
 	@$(BIN)/python -m local.smoke $(or $(BASE_URL),local)
 
 sam-local: $(INSTALLED) ## Run the functions under sam local, with a container engine such as Docker

@@ -1,6 +1,7 @@
 """make deploy and make deploy-check: the stack of an environment of samconfig.toml, in an AWS account.
 
-PARAMETERS="Name=value ..." adds to the parameters of samconfig.toml, or replaces them. YES=1 deploys without asking.
+PARAMETERS="Name=value ..." adds to the parameters of samconfig.toml, or replaces them. YES=1 deploys without asking,
+and REPLACE=1 with it also what makes a new store.
 """
 
 import json
@@ -118,6 +119,11 @@ def check(plan: Plan, client: Callable[[str], Any]) -> tuple[bool, dict[str, Any
     if not told(Answer("MISSING", f"parameters: {each}", GIVE) for each in wrong):
         return False, stack
     told([Answer("ok", "the parameters go together")])
+    for name, value in plan.given.items():
+        now = present.get(name, str(template()["Parameters"][name].get("Default", "")))
+        if present and now != value:
+            told([Answer("note", f"{name} changes from '{now}' to '{value}'")])
+    ready &= told([builder()])
     return known and told(account.answers(values, present)) and ready, stack
 
 
@@ -127,12 +133,25 @@ def parameters(stack: dict[str, Any]) -> dict[str, str]:
     return {each["ParameterKey"]: each["ParameterValue"] for each in stack.get("Parameters", []) if made}
 
 
+# pyenv finds python3.13 only when told
+BUILD = {"PYENV_VERSION": "3.13", "SAM_CLI_TELEMETRY": "0"}
+
+
+def builder() -> Answer:
+    """Whether this machine has the Python that the functions are built with."""
+    try:
+        done = subprocess.run(["python3.13", "--version"], env=os.environ | BUILD, capture_output=True)
+        if done.returncode == 0:
+            return Answer("ok", "python3.13 for the build")
+    except OSError:
+        pass
+    return Answer("MISSING", "python3.13 for the build", "install it, so that python3.13 is on the PATH")
+
+
 def sam(*arguments: str) -> str:
     """What SAM CLI prints. Raises CannotStart when it fails."""
     command = [str(SAM), *arguments]
-    # pyenv finds python3.13 only when told
-    environment = os.environ | {"PYENV_VERSION": "3.13", "SAM_CLI_TELEMETRY": "0"}
-    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    done = subprocess.run(command, env=os.environ | BUILD, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if done.returncode:
         console.print(done.stdout, markup=False)
         raise CannotStart(f"sam {arguments[0]} has failed; the lines above say why.")
@@ -201,6 +220,9 @@ def agreed(plan: Plan, wanted: list[dict[str, Any]], present: dict[str, str]) ->
         for each in wanted
     ):
         console.print(EMPTY)
+        if os.environ.get("YES") == "1" != os.environ.get("REPLACE"):
+            console.print("YES=1 alone does not replace a store. If you want that: REPLACE=1, too.")
+            return False
     if os.environ.get("YES") == "1":
         return True
     try:
@@ -300,9 +322,6 @@ def deploy(plan: Plan, client: Callable[[str], Any], stack: dict[str, Any]) -> i
     if not arn:
         console.print("Nothing would change: the stack is as the template and the parameters say.")
         return 0
-    for name, value in plan.given.items():
-        if stack and present.get(name) != value:
-            console.print(f"{name}: {present.get(name, 'new')} -> {value}", markup=False)
     if not agreed(plan, list(changes(cloudformation, arn)), present):
         discard(cloudformation, arn, "" if stack else plan.stack)
         return 1

@@ -21,6 +21,15 @@ from local.lines import console, safe
 from local.stack import CannotStart, ports
 
 NAME = "Smoke test"
+PATIENCE = 10  # times that a request is sent while the API throttles, a second apart
+WHY = {  # what a request can fail at, the special before the general
+    requests.exceptions.SSLError: "its certificate is not accepted",
+    requests.exceptions.Timeout: "it gives no answer within 30 seconds",
+    requests.exceptions.ConnectionError: "there is no such host, or it takes no connection",
+    requests.exceptions.InvalidSchema: "BASE_URL must begin with https:// or http://",
+    requests.exceptions.MissingSchema: "BASE_URL must begin with https:// or http://",
+    requests.exceptions.InvalidURL: "BASE_URL is no URL",
+}
 PROBLEM = {"content-type": "application/problem+json"}
 LOG = ["Mission created", "Mission status changed", "halfway", "Mission status changed"]
 
@@ -88,10 +97,14 @@ class Smoke:
     ) -> Any:
         """Send one request. Raises Surprise unless status, headers and members of the answer are as expected."""
         method, path = line.split(" ", 1)
-        began = time.monotonic()
-        response = self._session.request(
-            method, f"{self._url}/api/missions{path}", json=body, headers=sent, timeout=30, allow_redirects=False
-        )
+        for _ in range(PATIENCE):
+            began = time.monotonic()
+            response = self._session.request(
+                method, f"{self._url}/api/missions{path}", json=body, headers=sent, timeout=30, allow_redirects=False
+            )
+            if response.status_code != 429:
+                break
+            time.sleep(1)  # it throttles
         milliseconds = (time.monotonic() - began) * 1000
         headers, members = headers or {}, members or {}
         words, right = holds or ("", lambda _: True)
@@ -175,6 +188,7 @@ class Smoke:
 def run(url: str, token: str = "", only_health: bool = False) -> int:
     """Try a stack; 0 when it works."""
     url = url.rstrip("/")
+    console.print(f"Trying {safe(url)}")
     try:
         smoke = Smoke(url, sign_in(url, token))
         smoke.step("the store answers", "GET /health", members={"status": "ok"})
@@ -183,14 +197,17 @@ def run(url: str, token: str = "", only_health: bool = False) -> int:
         return 0
     except Surprise as surprise:
         console.print(f"[red]Not as expected:[/] {safe_lines(surprise)}")
-        if re.search(r"came      (401|403)", str(surprise)):
+        if "the store answers" in str(surprise):
+            console.print("Is this a Missions? BASE_URL is the output ApiUrl of its stack, without /api/missions.")
+        elif re.search(r"came      (401|403)", str(surprise)):
             console.print("Callers have to sign in there: TOKEN=..., or credentials that may execute-api:Invoke.")
     except CannotStart as error:
         console.print(f"[red]{safe(error)}[/]")
     except BotoCoreError as error:
         console.print(f"[red]The request cannot be signed:[/] {safe(error)}")
     except requests.RequestException as error:
-        console.print(f"[red]No stack answers at {safe(url)}[/] ({type(error).__name__})")
+        why = next((words for kind, words in WHY.items() if isinstance(error, kind)), type(error).__name__)
+        console.print(f"[red]No stack answers at {safe(url)}:[/] {why}. On this machine make run starts one.")
     return 1
 
 

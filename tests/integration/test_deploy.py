@@ -2,6 +2,7 @@
 
 import os
 import re
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -149,7 +150,7 @@ def test_an_account_that_has_everything_is_told_so_and_nothing_is_changed(
     assert deploy.main("--check", "dev") == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "dev: stack missions-dev in eu-central-1"
-    assert [line.split()[0] for line in lines[1:-1]] == ["ok"] * 7
+    assert [line.split()[0] for line in lines[1:-1]] == ["ok"] * 8
     assert lines[-1] == "Nothing is missing. Next: make deploy ENV=dev"
 
 
@@ -585,7 +586,7 @@ def test_with_tokens_the_first_request_has_one(deployment: Deployment) -> None:
     out = deployment.told()
     assert 'curl -s https://api.example.com/api/missions -H "authorization: Bearer $TOKEN"' in out
     assert "TOKEN=... make smoke BASE_URL=https://api.example.com" in out
-    assert "MaximumGigabytes: new -> 1\n" in out
+    assert "note    MaximumGigabytes changes from '10' to '1'\n" in out
 
 
 @pytest.mark.parametrize(
@@ -609,13 +610,56 @@ def test_what_has_a_name_is_not_replaced_under_the_same_name(deployment: Deploym
     [change(CACHE, "True", "ServerlessCacheName"), {**change(CACHE, "False"), "Action": "Remove"}],
     ids=["replaced", "removed"],
 )
-def test_a_new_store_is_made_with_a_word_on_what_it_holds(deployment: Deployment, changed: dict[str, Any]) -> None:
+def test_a_new_store_is_made_with_a_word_on_what_it_holds(
+    deployment: Deployment, changed: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     a_stack(deployment.cloudformation)
     deployment.changes(changed)
     deployment.execute(*GONE_WELL)
     a_stack(deployment.cloudformation)
+    monkeypatch.setenv("REPLACE", "1")
     assert deployment.run() == 0
     assert "The store is replaced: the new one is empty, unless" in deployment.told()
+
+
+def test_a_new_store_is_not_made_without_anybody_to_ask(deployment: Deployment) -> None:
+    a_stack(deployment.cloudformation)
+    deployment.changes(change(CACHE, "True", "ServerlessCacheName"))
+    deployment.answer("delete_change_set", {}, ChangeSetName=SET)
+    assert deployment.run() == 1
+    out = deployment.told()
+    assert "YES=1 alone does not replace a store" in out
+    assert "Nothing was changed." in out
+
+
+def test_what_samconfig_would_take_back_is_told_by_the_check(cloud: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
+    cloud.concurrency(1000)
+    a_stack(cloud.stub("cloudformation"), Store="durable", MaximumGigabytes="1")
+    deploy.main("--check", "dev")
+    out = capsys.readouterr().out
+    assert "note    Store changes from 'durable' to 'serverless'\n" in out
+    assert "MaximumGigabytes" not in out
+
+
+def test_without_the_python_of_the_functions_nothing_is_begun(
+    cloud: Cloud, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cloud.concurrency(1000)
+    no_stack(cloud.stub("cloudformation"))
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert deploy.main("--check", "dev") == 1
+    assert "MISSING python3.13 for the build -> install it" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("target", "given", "there_are"),
+    [("deploy-check", "env=prod", "ENV"), ("deploy", "AlertEmail=a@b", "PARAMETERS"), ("smoke", "URL=x", "BASE_URL")],
+)
+def test_a_mistyped_name_is_no_other_stack(target: str, given: str, there_are: str) -> None:
+    done = subprocess.run(["make", target, given], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert f"There is no '{given.partition('=')[0]}' for make {target}. There are " in done.stderr
+    assert there_are in done.stderr
 
 
 def test_a_named_thing_that_changes_in_place_is_not_in_the_way(deployment: Deployment) -> None:

@@ -65,7 +65,8 @@ def url(handlers: Handlers) -> Iterator[str]:
 
 def test_a_stack_that_works_is_told_so_step_by_step(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert smoke.run(f"{url}/") == 0
-    *steps, last = capsys.readouterr().out.splitlines()
+    first, *steps, last = capsys.readouterr().out.splitlines()
+    assert first == f"Trying {url}"
     assert [step.split()[0] for step in steps] == ["ok"] * 14
     assert all(step.split()[2] == "ms" for step in steps)
     assert last.startswith("The stack works. One COMPLETED mission stays there: Smoke test, ")
@@ -211,4 +212,24 @@ def test_where_nobody_listens_is_told(capsys: pytest.CaptureFixture[str], monkey
     assert smoke.run(f"http://127.0.0.1:{port}") == 1
     monkeypatch.setenv("PORT", str(port))
     assert smoke.main("local") == 1
-    assert capsys.readouterr().out == f"No stack answers at http://127.0.0.1:{port} (ConnectionError)\n" * 2
+    for line in capsys.readouterr().out.splitlines()[1::2]:
+        assert line.startswith(
+            f"No stack answers at http://127.0.0.1:{port}: there is no such host, or it takes no conn"
+        )
+        assert line.endswith("make run starts one.")
+
+
+def test_a_stack_that_throttles_is_asked_again(handlers: Handlers, monkeypatch: pytest.MonkeyPatch) -> None:
+    really = time.sleep
+    monkeypatch.setattr(time, "sleep", lambda _: really(0.05))
+    with serving(handlers, throttle=(20, 1)) as slow:
+        assert smoke.run(slow) == 0
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [("ftp://x", "must begin with https://"), ("missions", "must begin with https://"), ("http://", "is no URL")],
+)
+def test_what_is_no_url_is_told(capsys: pytest.CaptureFixture[str], url: str, says: str) -> None:
+    assert smoke.run(url) == 1
+    assert says in capsys.readouterr().out
