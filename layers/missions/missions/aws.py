@@ -1,8 +1,8 @@
 """Calls of AWS's JSON APIs, EventBridge and Secrets Manager: botocore signs, and the standard library sends.
 
 boto3's client takes much more processor time for a call, which each sandbox pays: publishing is most of what it does.
-And it asks for the role's credentials when it is made, so that a snapshot would
-hold them; here the call that needs them asks, within the deadline of its caller.
+And it asks for the role's credentials when it is made, so that a snapshot would hold them; here the call that needs
+them asks, within the deadline of its caller.
 """
 
 import json
