@@ -46,9 +46,8 @@ class JsonApi:
     that is no URL.
     """
 
-    _idle: list[HTTPConnection] = []  # noqa: RUF012 - of an object that is not made yet
-
     def __init__(self, service: str, prefix: str, variable: str, region: str | None, timeout: float) -> None:
+        self._idle: list[HTTPConnection] = []  # first, for __del__
         self._session = Session()
         self._service, self._prefix, self._timeout = service, prefix, timeout
         self._region = region_of(self._session, region)
@@ -61,7 +60,6 @@ class JsonApi:
         self._tls: ssl.SSLContext | None = None
         if parts.scheme == "https":
             self._tls = ssl.create_default_context(cafile=os.environ.get("AWS_CA_BUNDLE"))
-        self._idle = []
 
     def __del__(self) -> None:
         for connection in self._idle:
