@@ -20,6 +20,7 @@ from urllib.parse import parse_qsl, unquote
 
 import uvicorn
 
+from local import serving
 from local.eventbridge import ACCOUNT, LOCAL
 from local.processes import ROOT
 from local.template import template
@@ -505,18 +506,5 @@ class Gateway:
 
 
 def server(gateway: Gateway, port: int) -> uvicorn.Server:
-    """A server for this machine alone. Nobody can make it believe another address by X-Forwarded-For."""
-    config = uvicorn.Config(
-        gateway,
-        host="127.0.0.1",
-        port=port,
-        http="httptools",
-        ws="none",
-        lifespan="off",
-        log_level="error",
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        timeout_keep_alive=75,
-    )
-    return uvicorn.Server(config)
+    """A server for this machine alone."""
+    return uvicorn.Server(serving.config(gateway, host="127.0.0.1", port=port, http="httptools", timeout_keep_alive=75))

@@ -28,6 +28,7 @@ from uuid import UUID, uuid4
 import psutil
 import uvicorn
 
+from local import serving
 from local.eventbridge import ACCOUNT, REGION
 from local.processes import ROOT
 from local.template import template
@@ -361,12 +362,6 @@ def _error(body: bytes) -> dict[str, Any]:
     return {"errorType": "Runtime.Unknown", "errorMessage": body.decode(errors="replace")}
 
 
-class _Server(uvicorn.Server):
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield  # signals are for the one who uses this
-
-
 def _listener() -> socket.socket:
     """A socket of a kind that asyncio knows as TCP: on another one a small answer waits 40 ms for the ACK before it."""
     made = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -384,20 +379,15 @@ class Apis:
         sockets = [_listener() for _ in range(2 * IN_ALL)]
         self._free = deque(each.getsockname()[1] for each in sockets)
         self._sandboxes: dict[int, Sandbox] = {}
-        config = uvicorn.Config(
+        config = serving.config(
             self._serve,
             interface="asgi3",
-            ws="none",
-            lifespan="off",
             log_config=None,
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
             date_header=False,
             timeout_keep_alive=24 * 3600,
             timeout_graceful_shutdown=1,
         )
-        self._server = _Server(config)
+        self._server = serving.Server(config)
         self._serving = asyncio.create_task(self._server.serve(sockets))
 
     async def close(self) -> None:

@@ -4,15 +4,14 @@ import asyncio
 import json
 import re
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import uuid4
 
-import uvicorn
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.exceptions import RedisError
 
+from local import serving
 from local.eventbridge import ACCOUNT, BUS, CONTAINERS, KEY, LOCAL, REGION, STREAM, journal
 from local.eventbridge.validation import Refusal, Rejection, answer, arrives, detail_of, entries_of
 
@@ -157,27 +156,17 @@ def _error(status: int, code: str, message: str) -> Answer:
     return status, JSON, json.dumps({"__type": code, "message": message}).encode()
 
 
-class _Server(uvicorn.Server):
+class _Server(serving.Server):
     async def startup(self, sockets: list[Any] | None = None) -> None:
         await self.config.app.learn_buses()  # type: ignore[union-attr]
         await super().startup(sockets)
 
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield  # signals are the caller's
-
 
 def serve(redis_url: str, delivery_port: int, key: str, sockets: list[Any]) -> None:
     """Serve on these sockets until the process ends."""
-    config = uvicorn.Config(
+    config = serving.config(
         Api(redis_url, delivery_port, key),
         http="httptools",
-        ws="none",
-        lifespan="off",
-        log_level="error",
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
         date_header=False,
         timeout_keep_alive=3600,  # publishers keep a connection and send each request once
     )
