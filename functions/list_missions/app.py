@@ -3,10 +3,13 @@
 from missions import api, service
 from missions.domain.models import Mission, MissionPage, MissionQuery
 
+ANSWERS = {200: "A page of missions", 304: "Nothing changed since the caller's version"}
+
 
 def list_missions(request: api.Request) -> api.Response[MissionPage]:
     """List missions, by creation time and then id."""
-    return api.respond(200, service.list_missions(api.namespace(request), api.query(request, MissionQuery)))
+    query, known = api.query(request, MissionQuery), api.known_versions(request)
+    return api.respond_view(service.missions_view(api.namespace(request), query, known))
 
 
 handler = api.handler(list_missions, MissionQuery, Mission, MissionPage)

@@ -118,11 +118,11 @@ def test_missions_are_listed_newest_first_page_by_page(stream: Listener) -> None
 
 def test_missions_of_one_moment_are_listed_by_id(stream: Listener, redis_client: redis.Redis) -> None:
     ids = [invoke("create_mission", body={"name": "n", "id": f"m{n}"}).body["id"] for n in range(5)]
-    index = Keys("default").index("PENDING")
+    index = Keys("default").index
     redis_client.delete(index)
     for mission_id in ids:
         key = Keys("default").mission(mission_id)
-        redis_client.zadd(index, {"1703001234567000" + mission_id: 0})
+        redis_client.zadd(index, {"PE1703001234567000" + mission_id: 0})
         redis_client.set(key, re.sub(r" created=\d+", " created=1703001234567000", redis_client.get(key)))
     assert [mission["id"] for mission in walk("list_missions", "missions", limit="2")] == ids[::-1]
 

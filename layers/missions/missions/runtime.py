@@ -11,10 +11,13 @@ from missions.log import logger
 from missions.publishing.emitter import Emitter, EventStream
 from missions.settings import Settings
 from missions.storage.connection import Connection, connect, credentials
+from missions.storage.due import DueMissions
 from missions.storage.outbox import Outbox
 from missions.storage.store import Store
+from missions.storage.views import Views
 
 if TYPE_CHECKING:
+    from missions.archive import Archive
     from missions.publishing.after_response import Extension
 
 
@@ -45,7 +48,24 @@ class Runtime:
 
     @cached_property
     def store(self) -> Store:
-        return Store(self.connection, self.settings.idempotency_key_life)
+        return Store(self.connection, self.settings.idempotency_key_life, self.settings.keep)
+
+    @cached_property
+    def views(self) -> Views:
+        return Views(self.connection, self.settings.keep)
+
+    @cached_property
+    def due(self) -> DueMissions:
+        return DueMissions(self.connection, self.settings.keep)
+
+    @cached_property
+    def archive(self) -> "Archive | None":
+        """Where missions are written before their retention removes them; None where no bucket is named."""
+        if not self.settings.archive_bucket:
+            return None
+        from missions.archive import Archive  # boto3 costs half a second
+
+        return Archive(self.settings.archive_bucket, self.settings.aws_region)
 
     @cached_property
     def outbox(self) -> Outbox:

@@ -3,13 +3,25 @@
 Every function raises a MissionsError when it refuses, and StoreUnavailable when Redis does not answer.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from typing import Any, cast
 from uuid import uuid4
 
 from missions import runtime
 from missions.domain import events
-from missions.domain.events import Draft
+from missions.domain.errors import MissionsError, StoreUnavailable
+from missions.domain.events import Draft, EventType
+from missions.domain.fields import compact_json
 from missions.domain.models import (
+    Cancel,
+    Cancelled,
+    CancelledPage,
+    CancelMatching,
+    Claim,
+    Heartbeat,
+    History,
+    HistoryQuery,
     LogEntry,
     LogLevel,
     LogPage,
@@ -20,9 +32,10 @@ from missions.domain.models import (
     MissionPage,
     MissionQuery,
     MissionStatus,
+    SignOfLife,
     Stats,
 )
-from missions.domain.writes import DEFAULT, NewEntry, Result, Write
+from missions.domain.writes import DEFAULT, Change, NewEntry, NextAttempt, OneChange, Result, View, Write
 from missions.publishing.emitter import Emitter, EventStream
 
 
@@ -37,13 +50,15 @@ def set_event_stream(stream: EventStream | None) -> None:
 def create_mission(payload: MissionCreate, write: Write | None = None) -> Result[Mission]:
     """Create a mission, PENDING. An id that exists gives that mission when its content is the same.
 
-    Events: mission.log_appended, then mission.created. Outcomes: created, exists. Raises MissionExists, KeyReused.
+    Events: mission.log_appended, then mission.created. Outcomes: created, exists.
+    Raises MissionExists, KeyReused, InvalidRequest for a deadline that is in the past.
     """
+    write = write or Write()
     named = {"name": payload.name, "description": payload.description}
     entry = NewEntry(LogLevel.INFO, "Mission created", named)
-    created = events.draft("mission.created", {**named, "status": MissionStatus.PENDING}, offset=1)
+    created = _draft("mission.created", {**named, "status": MissionStatus.PENDING}, write, offset=1)
     result, made = runtime.current.store.create_mission(
-        write or Write(), payload.id or str(uuid4()), payload, entry, _to_publish(_logged(entry), created)
+        write, payload.id or str(uuid4()), payload, entry, _to_publish(_logged(entry, write), created)
     )
     runtime.current.publish(made)
     return result
@@ -54,17 +69,103 @@ def update_status(
 ) -> Result[Mission]:
     """Change a mission's status; asking for the one that it has changes nothing.
 
-    Events: mission.log_appended, then mission.status_changed. Outcomes: changed, unchanged.
-    Raises MissionNotFound, TransitionRefused, StaleVersion, KeyReused.
+    A mission that becomes FAILED and has retries left gets its next attempt with it.
+    Events: mission.log_appended, then mission.status_changed, and those of the next attempt. Outcomes: changed,
+    unchanged. Raises MissionNotFound, MissionRemoved, TransitionRefused, StaleVersion, KeyReused.
     """
-    why = {"reason": reason} if reason else {}
-    entry = NewEntry(LogLevel.INFO, "Mission status changed", why)
-    changed = events.draft("mission.status_changed", {"new_status": status}, offset=1, **why)
-    result, made = runtime.current.store.change_status(
-        write or Write(), mission_id, status, reason, entry, _to_publish(_logged(entry), changed)
-    )
+    write = write or Write()
+    successor = next_attempt(write) if status == MissionStatus.FAILED else None
+    one = OneChange(write, mission_id, change(status, reason, write), successor)
+    result, made = runtime.current.store.change_status(one)
     runtime.current.publish(made)
     return result
+
+
+def claim_mission(claim: Claim, write: Write | None = None) -> Result[Mission] | None:
+    """Take one of the PENDING missions that have waited longest, which becomes RUNNING; None when there is none.
+
+    No two workers get the same one. Events: mission.log_appended, then mission.status_changed. Outcome: claimed.
+    Raises KeyReused.
+    """
+    write = write or Write()
+    worker = {"worker": claim.worker} if claim.worker else {}
+    taken = runtime.current.store.claim_mission(write, claim, change(MissionStatus.RUNNING, None, write, **worker))
+    if taken is None:
+        return None
+    result, made = taken
+    runtime.current.publish(made)
+    return result
+
+
+def heartbeat(mission_id: str, sign: Heartbeat | None = None, namespace: str = DEFAULT) -> SignOfLife:
+    """Show a sign of life of a mission that is RUNNING; of another one it changes nothing. No events.
+
+    Raises MissionNotFound, MissionRemoved.
+    """
+    return runtime.current.store.heartbeat(namespace, mission_id, sign or Heartbeat())
+
+
+def retry_mission(mission_id: str, write: Write | None = None) -> Result[Mission]:
+    """Make the next attempt of a mission that is FAILED or CANCELLED; gives that new mission.
+
+    Events: mission.log_appended, then mission.created. Outcome: retried.
+    Raises MissionNotFound, MissionRemoved, RetryRefused, AlreadyRetried, KeyReused.
+    """
+    write = write or Write()
+    result, made = runtime.current.store.retry_mission(write, mission_id, next_attempt(write))
+    runtime.current.publish(made)
+    return result
+
+
+def delete_mission(mission_id: str, namespace: str = DEFAULT) -> None:
+    """Remove a finished mission with its log; one that was removed stays so. No events; those that wait are published.
+
+    Raises MissionNotFound, MissionOpen.
+    """
+    runtime.current.store.remove_mission(namespace, mission_id)
+
+
+def cancel_missions(cancel: Cancel, write: Write | None = None) -> CancelledPage:
+    """Cancel up to 100 missions, each by itself; tells what became of each.
+
+    A repeat with the same key is about the same missions, and does what was left. Events: those of `update_status`.
+    Raises KeyReused.
+    """
+    write = write or Write()
+    more = False
+    if isinstance(cancel, CancelMatching):
+        chosen = MissionQuery.model_validate(cancel.filter.model_dump() | {"order": "oldest", "limit": 100})
+        page = list_missions(write.namespace, chosen)
+        ids, more = [each.id for each in page.missions], page.next_cursor is not None
+        asked = compact_json(cancel.model_dump(mode="json"))
+        ids = runtime.current.store.recorded(write, asked, ids) if write.key and ids else ids
+    else:
+        ids = list(dict.fromkeys(cancel.ids))
+    # Each has a token of its own, made from the request's, so that a repeat does to none what it did before.
+    done = runtime.current.store.change_each(
+        [
+            OneChange(
+                replace(write, attempt=f"{write.attempt}/{each}", key=write.key and f"{write.key}/{each}"),
+                each,
+                change(MissionStatus.CANCELLED, cancel.reason, write),
+            )
+            for each in ids
+        ]
+    )
+    made: list[events.OutboxEntry] = []
+    results = []
+    for mission_id, came in zip(ids, done, strict=True):
+        if isinstance(came, StoreUnavailable):
+            results.append(Cancelled(id=mission_id, outcome="unknown", detail=came.detail))
+        elif isinstance(came, MissionsError):
+            results.append(Cancelled(id=mission_id, outcome="refused", detail=came.detail))
+        elif came:
+            result, entries = came
+            made += entries
+            outcome = "cancelled" if result.outcome == "changed" else "unchanged"
+            results.append(Cancelled.model_validate({"id": mission_id, "outcome": outcome}))
+    runtime.current.publish(made)
+    return CancelledPage(results=results, more=more)
 
 
 def append_log_entry(mission_id: str, entry: MissionLogEntry, write: Write | None = None) -> Result[LogEntry]:
@@ -96,7 +197,12 @@ def list_missions(namespace: str = DEFAULT, query: MissionQuery | None = None) -
 
     A walk through all pages sees every mission that matched throughout exactly once.
     """
-    return runtime.current.store.list_missions(namespace, query or MissionQuery())
+    return cast(MissionPage, missions_view(namespace, query or MissionQuery()).value)
+
+
+def missions_view(namespace: str, query: MissionQuery, known: Collection[str] = ()) -> View[MissionPage]:
+    """What `list_missions` gives with its version, or that version alone when it is one of those `known`."""
+    return runtime.current.views.list_missions(namespace, query, known)
 
 
 def get_log(mission_id: str, namespace: str = DEFAULT, query: LogQuery | None = None) -> LogPage:
@@ -109,7 +215,17 @@ def get_log(mission_id: str, namespace: str = DEFAULT, query: LogQuery | None = 
 
 def get_stats(namespace: str = DEFAULT) -> Stats:
     """The statistics of all missions, kept at write time: a recount always equals them."""
-    return runtime.current.store.get_stats(namespace)
+    return cast(Stats, stats_view(namespace).value)
+
+
+def stats_view(namespace: str, known: Collection[str] = ()) -> View[Stats]:
+    """What `get_stats` gives with its version, or that version alone when it is one of those `known`."""
+    return runtime.current.views.get_stats(namespace, known)
+
+
+def get_history(namespace: str = DEFAULT, query: HistoryQuery | None = None) -> History:
+    """How many missions were created and finished in each hour or day. Raises InvalidRequest."""
+    return runtime.current.views.get_history(namespace, query or HistoryQuery())
 
 
 def check_health(namespace: str = DEFAULT) -> None:
@@ -120,9 +236,10 @@ def check_health(namespace: str = DEFAULT) -> None:
 def _append(
     mission_id: str, given: Sequence[MissionLogEntry], write: Write | None, *, batch: bool
 ) -> Result[list[LogEntry]]:
+    write = write or Write()
     entries = [NewEntry(each.level, each.message, each.data) for each in given]
-    drafts = _to_publish(*(_logged(entry, offset) for offset, entry in enumerate(entries)))
-    result, made = runtime.current.store.append_log(write or Write(), mission_id, entries, drafts, batch=batch)
+    drafts = _to_publish(*(_logged(entry, write, offset) for offset, entry in enumerate(entries)))
+    result, made = runtime.current.store.append_log(write, mission_id, entries, drafts, batch=batch)
     runtime.current.publish(made)
     logged = [
         LogEntry(timestamp=result.value, level=each.level, message=each.message, data=each.data) for each in entries
@@ -130,8 +247,30 @@ def _append(
     return Result(logged, result.outcome, result.replayed)
 
 
-def _logged(entry: NewEntry, offset: int = 0) -> Draft:
-    return events.draft("mission.log_appended", {"log_level": entry.level, "message": entry.message}, offset=offset)
+def change(status: MissionStatus, reason: str | None, write: Write, **told: str) -> Change:
+    """A change to this status; its log entry also has what is `told`."""
+    why = {"reason": reason} if reason else {}
+    who = {"actor": write.actor} if write.actor else {}
+    entry = NewEntry(LogLevel.INFO, "Mission status changed", {**why, **who, **told})
+    changed = _draft("mission.status_changed", {"new_status": status}, write, offset=1, **why)
+    return Change(status, reason, entry, _to_publish(_logged(entry, write), changed))
+
+
+def next_attempt(write: Write) -> NextAttempt:
+    """What a next attempt needs, should there be one. Name and description of its event come from its mission."""
+    entry = NewEntry(LogLevel.INFO, "Mission created", {})
+    created = _draft("mission.created", {"status": MissionStatus.PENDING}, write, offset=1)
+    return NextAttempt(str(uuid4()), entry, _to_publish(_logged(entry, write), created))
+
+
+def _logged(entry: NewEntry, write: Write, offset: int = 0) -> Draft:
+    told = {"log_level": entry.level, "message": entry.message}
+    return _draft("mission.log_appended", told, write, offset=offset)
+
+
+def _draft(event_type: EventType, payload: dict[str, Any], write: Write, *, offset: int = 0, **meta: Any) -> Draft:
+    who = {"actor": write.actor} if write.actor else {}
+    return events.draft(event_type, payload, offset=offset, **who, **meta)
 
 
 def _to_publish(*drafts: Draft) -> Sequence[Draft]:

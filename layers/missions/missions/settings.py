@@ -20,6 +20,8 @@ class Settings(BaseModel):
     event_bus_name: str = ""
     namespace_claim: str = ""  # the claim of a caller's token that names its namespace
     idempotency_key_life: int = Field(24 * 3600, ge=60, le=365 * 24 * 3600)  # seconds
+    retention_days: float = Field(90, ge=0, le=3650)  # that a finished mission is kept; 0 is for ever
+    archive_bucket: str = ""  # the S3 bucket to which a mission is written before its retention removes it
     aws_sam_local: bool = False  # sam local sets it
     aws_region: str | None = None  # botocore itself reads only AWS_DEFAULT_REGION; Lambda sets both
 
@@ -32,6 +34,11 @@ class Settings(BaseModel):
         if self.redis_ca and self.redis_url.startswith("redis:"):
             raise ValueError("REDIS_CA is for a URL that begins with rediss://")
         return self
+
+    @property
+    def keep(self) -> int:
+        """How many seconds a finished mission is kept; 0 is for ever."""
+        return round(self.retention_days * 86400)
 
     @classmethod
     def from_environment(cls) -> Self:

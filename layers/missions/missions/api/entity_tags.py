@@ -4,12 +4,18 @@ import re
 from collections.abc import Set
 
 from missions.domain.errors import InvalidRequest
+from missions.domain.models import Mission
 
 _TAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\uffff]*)"')  # it may have commas in it
 
 
-def etag(version: int) -> str:
-    """The entity tag of a mission's version."""
+def etag(mission: Mission) -> str:
+    """The entity tag of a mission: its version, and when it last showed a sign of life, in microseconds."""
+    return f'"{mission.version}-{round(mission.active_at * 1_000_000)}"'
+
+
+def quoted(version: str) -> str:
+    """The entity tag of a version that is a text."""
     return f'"{version}"'
 
 
@@ -20,12 +26,19 @@ def matching_versions(if_match: str | None) -> Set[int] | None:
     tags = _tags(if_match)
     if tags is None:
         raise InvalidRequest(422, "invalid_if_match", 'If-Match takes entity tags, such as "3" or "3", "4"; or *.')
-    return {int(tag) for weak, tag in tags if not weak and re.fullmatch("[1-9][0-9]{0,14}", tag)}
+    # What a mission showed since the last change of its version hinders no change.
+    found = [re.fullmatch("([1-9][0-9]{0,14})(-[0-9]{1,16})?", tag) for weak, tag in tags if not weak]
+    return {int(each[1]) for each in found if each}
 
 
 def known(if_none_match: str, tag: str) -> bool:
     """Whether If-None-Match names this tag, compared weakly. What is no list names none."""
-    return if_none_match.strip() == "*" or tag in (f'"{each}"' for _, each in _tags(if_none_match) or [])
+    return if_none_match.strip() == "*" or tag in map(quoted, named(if_none_match))
+
+
+def named(if_none_match: str) -> list[str]:
+    """The tags that If-None-Match names, without their quotes."""
+    return [each for _, each in _tags(if_none_match) or []]
 
 
 def _tags(text: str) -> list[tuple[str, str]] | None:

@@ -19,6 +19,7 @@ Model = TypeVar("Model", bound=BaseModel)
 Place = Literal["body", "query", "path"]
 
 MAX_BODY = 256 * 1024  # bytes
+MAX_ACTOR = 256  # characters of it that are kept
 MAX_ERRORS = 100  # told of one request
 NAMESPACE = re.compile(r"[A-Za-z0-9._~-]{1,128}")
 WORDS = {  # in place of pydantic's, which are about its models; by the type of the error, with its context
@@ -63,6 +64,11 @@ def body(request: Request, kind: type[Model]) -> Model:
         return kind.model_validate(value)
     except ValidationError as error:
         _invalid(error, "body")
+
+
+def body_or_nothing(request: Request, kind: type[Model]) -> Model:
+    """The body as this model; an empty body is one without members."""
+    return body(request, kind) if request.event.get("body") else kind()
 
 
 def body_of(request: Request, kind: TypeAdapter[Any]) -> Any:
@@ -118,6 +124,11 @@ def if_match(request: Request) -> Set[int] | None:
     return entity_tags.matching_versions(request.headers.get("if-match"))
 
 
+def known_versions(request: Request) -> list[str]:
+    """The versions of what is shown of many missions that If-None-Match names."""
+    return entity_tags.named(request.headers.get("if-none-match", ""))
+
+
 def write(request: Request, versions: Set[int] | None = None) -> Write:
     """Who writes, and the caller's Idempotency-Key; `versions` are those that a change of status may start from."""
     key = request.headers.get("idempotency-key")
@@ -132,7 +143,15 @@ def write(request: Request, versions: Set[int] | None = None) -> Write:
         attempt=request.context.aws_request_id if local else request.id,
         key=key,
         versions=versions,
+        actor=actor(request),
     )
+
+
+def actor(request: Request) -> str | None:
+    """The caller: the principal of IAM, or the subject of the token; None where nobody signs in."""
+    signed, token = request.authorizer.get("iam") or {}, (request.authorizer.get("jwt") or {}).get("claims") or {}
+    found = signed.get("userArn") or token.get("sub")
+    return str(found)[:MAX_ACTOR] if found else None
 
 
 def _json(request: Request) -> Any:

@@ -1,5 +1,6 @@
 """Answers in API Gateway's format: models as JSON, errors as problem documents (RFC 9457)."""
 
+from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel
@@ -8,7 +9,7 @@ from missions.api import entity_tags
 from missions.api.requests import Request
 from missions.domain.errors import MissionsError
 from missions.domain.models import Mission, Problem
-from missions.domain.writes import Result
+from missions.domain.writes import Result, View
 from missions.log import log_context, logger
 
 T = TypeVar("T")
@@ -26,7 +27,7 @@ def respond(status: int, answer: BaseModel, result: Result[Any] | None = None) -
     headers = {"Content-Type": "application/json"}
     if isinstance(answer, Mission):
         log_context.append_keys(mission_id=answer.id)
-        headers["ETag"] = entity_tags.etag(answer.version)
+        headers["ETag"] = entity_tags.etag(answer)
     if result and result.replayed:
         headers["Idempotency-Replayed"] = "true"
     return Response(status, answer.model_dump_json(), headers)
@@ -34,10 +35,25 @@ def respond(status: int, answer: BaseModel, result: Result[Any] | None = None) -
 
 def respond_unless_known(request: Request, mission: Mission) -> Response[Any]:
     """Answer with a mission, or 304 when If-None-Match says that the caller has this version."""
-    tag = entity_tags.etag(mission.version)
+    tag = entity_tags.etag(mission)
     if entity_tags.known(request.headers.get("if-none-match", ""), tag):
         return Response(304, "", {"ETag": tag})
     return respond(200, mission)
+
+
+def respond_nothing() -> Response[None]:
+    """Answer that it was done, or that there is nothing."""
+    return Response(204, "", {})
+
+
+def respond_view(view: View[Any], wrap: Callable[[Any], BaseModel] = lambda value: value) -> Response[Any]:
+    """Answer with what is shown of many missions, or 304 when the caller has this version of it."""
+    tag = {"ETag": entity_tags.quoted(view.version)} if view.version else {}
+    if view.value is None:
+        return Response(304, "", tag)
+    answer = respond(200, wrap(view.value))
+    answer["headers"] |= tag
+    return answer
 
 
 def problem(request: Request, error: MissionsError) -> Response[Any]:

@@ -12,13 +12,21 @@ def encode(order: str, position: str | int) -> str:
 
 
 def member(cursor: str, order: str) -> str:
-    """The index member of the last mission shown. Raises InvalidRequest."""
-    return _decode(cursor, order, r"[!-~]{1,144}")
+    """What the index, or another order, has of the last mission shown. Raises InvalidRequest."""
+    return _decode(cursor, order, _MEMBERS[order])
 
 
 def position(cursor: str, order: str) -> int:
     """The position in a log. Raises InvalidRequest."""
     return int(_decode(cursor, order, r"[0-9]{1,15}"))
+
+
+_MEMBERS = {
+    "newest": r"[!-~]{1,144}",
+    "oldest": r"[!-~]{1,144}",
+    "name": r"[^\n]{1,600}",
+    "overdue": r"[0-9]{1,17} [!-~]{1,128} [!-~]{1,128}",
+}
 
 
 def _bytes(cursor: str) -> bytes:

@@ -6,12 +6,17 @@ MissionsError
   MissionNotFound      404
   MissionExists        409: the id belongs to a mission of other content
   TransitionRefused    409: the status table does not allow it
+  RetryRefused         409: the mission is neither FAILED nor CANCELLED
+  AlreadyRetried       409: the mission has its next attempt
+  MissionOpen          409: the mission is not finished, so it is not removed
+  MissionRemoved       410: the mission was removed
   StaleVersion         412: If-Match named another version
   KeyReused            422: the Idempotency-Key belongs to another request
   BrokenRecord         500: what the store keeps of the mission cannot be read
   StoreUnavailable     503: Redis did not answer; for a write the outcome is unknown
 """
 
+from datetime import UTC, datetime
 from typing import Any
 
 from missions.domain import lifecycle
@@ -71,14 +76,55 @@ class TransitionRefused(MissionsError):
     code = "transition_refused"
     title = "Transition refused"
 
-    def __init__(self, current: MissionStatus, wanted: MissionStatus) -> None:
+    def __init__(self, current: MissionStatus, wanted: MissionStatus, reason: str | None = None) -> None:
         allowed = lifecycle.TRANSITIONS[current]
         remedy = f"allowed from here: {', '.join(allowed)}" if allowed else "it is final"
+        why = f" ({reason})" if reason else ""
         super().__init__(
-            f"The mission is {current} and cannot become {wanted}; {remedy}.",
+            f"The mission is {current}{why} and cannot become {wanted}; {remedy}.",
             current_status=current,
             allowed=list(allowed),
+            **({"reason": reason} if reason else {}),
         )
+
+
+class RetryRefused(MissionsError):
+    status = 409
+    code = "retry_refused"
+    title = "Retry refused"
+
+    def __init__(self, current: MissionStatus) -> None:
+        super().__init__(
+            f"The mission is {current}; only one that is FAILED or CANCELLED can be retried.", current_status=current
+        )
+
+
+class AlreadyRetried(MissionsError):
+    status = 409
+    code = "already_retried"
+    title = "Already retried"
+
+    def __init__(self, next_attempt: str) -> None:
+        super().__init__(f"The next attempt is mission '{next_attempt}'; look at that one.", next_attempt=next_attempt)
+
+
+class MissionOpen(MissionsError):
+    status = 409
+    code = "mission_open"
+    title = "Mission open"
+
+    def __init__(self, current: MissionStatus) -> None:
+        super().__init__(f"The mission is {current}; cancel it first, or let it finish.", current_status=current)
+
+
+class MissionRemoved(MissionsError):
+    status = 410
+    code = "mission_removed"
+    title = "Mission removed"
+
+    def __init__(self, mission_id: str, removed_at: float) -> None:
+        on = datetime.fromtimestamp(removed_at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        super().__init__(f"Mission '{mission_id}' was removed on {on}.", removed_at=removed_at)
 
 
 class StaleVersion(MissionsError):

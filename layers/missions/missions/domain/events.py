@@ -68,8 +68,8 @@ PAYLOADS: dict[EventType, type[MissionCreated | MissionStatusChanged | MissionLo
 class Event(_Model):
     """The Charter v1.0 envelope; `timestamp` in Unix seconds.
 
-    `meta` carries `namespace`, `sequence` (counts the events of one mission from 1, without gaps) and, on a change of
-    status that gave one, `reason`.
+    `meta` carries `namespace`, `sequence` (counts the events of one mission from 1, without gaps), where there are any
+    `tags` of the mission and the `actor` who did it and, on a change of status that gave one, `reason`.
     """
 
     id: str
@@ -102,7 +102,9 @@ class OutboxEntry(NamedTuple):
     """Events of one write, as the outbox keeps them.
 
     `id` is the stream's; `moment` is in Unix microseconds; `sequence` is that of the write's first event; `old_status`
-    is empty but for a change of status; `drafts` is a JSON array of drafts; `error` is why a dead letter is dead.
+    is empty but for a change of status; `drafts` is a JSON array of drafts; `error` is why a dead letter is dead;
+    `tags` are those of the mission with commas between them; `content` is what its caller sent, as JSON, of a next
+    attempt, whose drafts do not say it.
     """
 
     id: str
@@ -113,6 +115,8 @@ class OutboxEntry(NamedTuple):
     old_status: str
     drafts: str
     error: str = ""
+    tags: str = ""
+    content: str = ""
 
     def envelopes(self) -> list[Event]:
         """The events. Raises one of BROKEN when the entry holds none."""
@@ -131,11 +135,17 @@ class OutboxEntry(NamedTuple):
         payload = {"mission_id": self.mission_id, **each["payload"], kind.time_field: timestamp}
         if kind is MissionStatusChanged:
             payload["old_status"] = self.old_status
+        meta = {"namespace": self.namespace, "sequence": self.sequence + each["offset"], **each["meta"]}
+        if self.tags:
+            meta["tags"] = self.tags.split(",")
+        if kind is MissionCreated and self.content:
+            sent = json.loads(self.content)
+            payload |= {"name": sent["name"], "description": sent.get("description", "")}
         return Event(
             id=each["id"],
             type=each["type"],
             target=None if kind is MissionCreated else f"mission_{self.mission_id}",
             timestamp=timestamp,
             payload=kind.model_validate(payload),
-            meta={"namespace": self.namespace, "sequence": self.sequence + each["offset"], **each["meta"]},
+            meta=meta,
         )

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, WithJsonSchema
@@ -14,6 +15,10 @@ MAX_DEPTH = 64
 INT64 = range(-(2**63), 2**63)
 DOUBTFUL = re.compile(rb"[0-9]{19}|u0000|NaN|Infinity")  # of more than 64 bits, U+0000, not finite; or in a text
 ID = r"[A-Za-z0-9._~-]{1,128}"
+TAG = r"[A-Za-z0-9._~:/=+@-]{1,50}"
+ISO_8601 = r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)"
+MOMENT_WORDS = "must be Unix seconds, such as 1703001234.5, or ISO 8601 with a time zone, such as 2023-12-19T15:53:54Z"
+DAY = 86400  # seconds
 NO_NUL = r"^[^\x00]*$"
 _ON_A_LINE = r"\x00-\x1f\x7f-\x9f\u2028\u2029"
 ONE_LINE = rf"^[^{_ON_A_LINE}]*[^\s{_ON_A_LINE}][^{_ON_A_LINE}]*$"
@@ -50,6 +55,36 @@ def _no_nul(text: str) -> str:
     if "\0" in text:
         raise ValueError("must not contain the character U+0000")
     return text
+
+
+def _tag(tag: str) -> str:
+    if not re.fullmatch(TAG, tag):
+        raise ValueError("must be 1 to 50 characters of A-Z a-z 0-9 . _ ~ : / = + @ -")
+    return tag
+
+
+def _no_bool(value: Any) -> Any:
+    """Take a number, and no text or truth value that could be read as one."""
+    if isinstance(value, bool | str):
+        raise ValueError("must be a number")
+    return value
+
+
+def _moment(value: Any) -> Any:
+    """Unix seconds of a moment in ISO 8601. A number stays what it is."""
+    if isinstance(value, bool):
+        raise ValueError(MOMENT_WORDS)
+    if not isinstance(value, str):
+        return value
+    if not re.fullmatch(ISO_8601, value):
+        raise ValueError(MOMENT_WORDS)
+    return datetime.fromisoformat(value.upper()).timestamp()
+
+
+def _moment_in_query(value: Any) -> Any:
+    if isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,20}(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,3})?", value):
+        return float(value)
+    return _moment(value)
 
 
 def _message_size(text: str) -> str:
@@ -109,6 +144,15 @@ def _text(minimum: int, maximum: int, **schema: Any) -> Any:
     return Field(min_length=minimum, max_length=maximum, json_schema_extra=schema)
 
 
+def _seconds(minimum: int, maximum: int) -> Any:
+    return Annotated[int, Field(ge=minimum, le=maximum), BeforeValidator(_no_bool)]
+
+
+Lease = _seconds(1, DAY)
+Timeout = _seconds(1, 365 * DAY)
+Backoff = _seconds(0, DAY)
+Retention = _seconds(60, 3650 * DAY)
+Retries = _seconds(0, 10)
 MissionId = Annotated[
     str,
     AfterValidator(_id),
@@ -120,6 +164,12 @@ MissionId = Annotated[
 Name = Annotated[str, _text(1, 200, pattern=ONE_LINE), AfterValidator(_not_blank)]
 _Description = Annotated[str, _text(0, 4000, pattern=NO_NUL), AfterValidator(_no_nul)]
 Description = Annotated[_Description, _null_as("", _Description | None)]
+Tag = Annotated[str, AfterValidator(_tag), WithJsonSchema({"type": "string", "pattern": f"^{TAG}$"})]
+# A set: in one order, each once
+Tags = Annotated[list[Tag], Field(max_length=10), AfterValidator(lambda tags: sorted(set(tags)))]
+Worker = Annotated[str, _text(1, 200, pattern=ONE_LINE), AfterValidator(_not_blank)]
+Note = Worker
+Progress = Annotated[float, Field(ge=0, le=1), BeforeValidator(_no_bool)]
 Reason = Annotated[str, _text(1, 1000, pattern=NO_NUL), AfterValidator(_no_nul)]
 Message = Annotated[
     str,
@@ -150,10 +200,19 @@ def _written(pattern: str, what: str) -> BeforeValidator:
     return BeforeValidator(check)
 
 
+def _flag(value: Any) -> Any:
+    if value not in ("true", "false", True, False):
+        raise ValueError("must be true or false")
+    return value in ("true", True)
+
+
 Limit = Annotated[int, Field(ge=1, le=200), _written(r"-?[0-9]{1,9}", "must be a whole number from 1 to 200")]
-Moment = Annotated[  # what the store keeps of a moment has 16 digits, which end there
-    float,
-    Field(ge=0, lt=10**10),
-    _written(r"-?[0-9]{1,20}(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,3})?", "must be Unix seconds, such as 1703001234.5"),
-]
-Cursor = Annotated[str, Field(min_length=1, max_length=256)]  # of a mission with the longest id it has 202
+# What the store keeps of a moment has 16 digits, which end there.
+_MOMENT_SCHEMA = {
+    "anyOf": [{"type": "number", "minimum": 0, "exclusiveMaximum": 10**10}, {"type": "string", "format": "date-time"}]
+}
+_Seconds = Annotated[float, Field(ge=0, lt=10**10)]
+Moment = Annotated[_Seconds, BeforeValidator(_moment), WithJsonSchema(_MOMENT_SCHEMA, "validation")]
+QueryMoment = Annotated[_Seconds, BeforeValidator(_moment_in_query), WithJsonSchema(_MOMENT_SCHEMA, "validation")]
+Cursor = Annotated[str, Field(min_length=1, max_length=2048)]  # of the longest name and id it has 1,300
+Flag = Annotated[bool, BeforeValidator(_flag), WithJsonSchema({"type": "boolean"})]

@@ -1,14 +1,17 @@
 """What goes over the API: missions, their log, pages, statistics and errors. Times are Unix seconds."""
 
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from missions.domain.fields import (
     SEVERAL,
+    Backoff,
     Cursor,
     Description,
+    Flag,
+    Lease,
     Limit,
     LogData,
     Message,
@@ -16,7 +19,15 @@ from missions.domain.fields import (
     MissionId,
     Moment,
     Name,
+    Note,
+    Progress,
+    QueryMoment,
     Reason,
+    Retention,
+    Retries,
+    Tags,
+    Timeout,
+    Worker,
 )
 
 
@@ -52,14 +63,54 @@ def _example(**members: Any) -> ConfigDict:
 
 
 class MissionCreate(_Request):
-    """A mission to create. Without an `id` the service makes one (a UUID)."""
+    """A mission to create. Without an `id` the service makes one (a UUID).
 
-    model_config = _example(id="deploy-42", name="Deploy v2.0", description="To production", data={"commit": "4f2a9c1"})
+    Limits, in seconds: `timeout` from RUNNING on, `heartbeat_timeout` between two signs of life, `retention` after its
+    end. Moments: `deadline`, until which it must be finished, and `not_before`, from which it may be claimed. A mission
+    that fails is tried again up to `retries` times, `backoff` seconds later, and twice as long each time.
+    """
+
+    model_config = _example(
+        id="deploy-42", name="Deploy v2.0", description="To production", data={"commit": "4f2a9c1"}, tags=["env=prod"]
+    )
 
     id: MissionId | None = None
     name: Name
     description: Description = ""
     data: MissionData = {}
+    tags: Tags = []
+    timeout: Timeout | None = None
+    heartbeat_timeout: Lease | None = None
+    deadline: Moment | None = None
+    not_before: Moment | None = None
+    retries: Retries = 0
+    backoff: Backoff = 0
+    retention: Retention | None = None
+
+    @model_validator(mode="after")
+    def _can_be_done(self) -> Self:
+        if self.not_before is not None and self.deadline is not None and self.not_before >= self.deadline:
+            raise ValueError("not_before must be before the deadline")
+        return self
+
+
+class Claim(_Request):
+    """Which mission a worker takes: one with all these tags. With a `lease` it must show a sign of life within it."""
+
+    model_config = _example(tags=["env=prod"], lease=60, worker="worker-1")
+
+    tags: Tags = []
+    lease: Lease | None = None
+    worker: Worker | None = None
+
+
+class Heartbeat(_Request):
+    """A sign of life, and optionally how far the mission is (0 to 1), and a short note."""
+
+    model_config = _example(progress=0.6, note="step 3 of 5")
+
+    progress: Progress | None = None
+    note: Note | None = None
 
 
 class StatusUpdate(_Request):
@@ -99,11 +150,18 @@ LogAppend = Annotated[
 
 
 class MissionQuery(_Request):
-    """Which page of which missions: of some statuses, created in some time (Unix seconds, both ends excluded)."""
+    """Which page of which missions: of some statuses, with all of some tags, created in some time (both ends excluded).
+
+    With a `name` those whose names begin like it, small letters or not, in the order of names. With `overdue` those of
+    which a limit has passed, the longest first. `order` is for neither.
+    """
 
     status: Annotated[list[MissionStatus], SEVERAL] = []
-    created_after: Moment | None = None
-    created_before: Moment | None = None
+    tag: Annotated[Tags, SEVERAL] = []
+    name: Name | None = None
+    overdue: Flag = False
+    created_after: QueryMoment | None = None
+    created_before: QueryMoment | None = None
     order: Literal["newest", "oldest"] = "newest"
     limit: Limit = 50
     cursor: Cursor | None = None
@@ -118,8 +176,64 @@ class LogQuery(_Request):
     cursor: Cursor | None = None
 
 
+class HistoryQuery(_Request):
+    """Which time of the history, by hours or days (UTC). The last day by default; it goes back 30 days."""
+
+    begin: QueryMoment | None = Field(default=None, alias="from")
+    end: QueryMoment | None = Field(default=None, alias="to")
+    step: Literal["hour", "day"] = "hour"
+
+
+class MissionFilter(_Request):
+    """Which missions to cancel: what is not finished, or of these statuses, with all of some tags, and so on."""
+
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1})
+
+    status: Annotated[list[MissionStatus], Field(min_length=1)] = [MissionStatus.PENDING, MissionStatus.RUNNING]
+    tag: Tags = []
+    name: Name | None = None
+    created_after: Moment | None = None
+    created_before: Moment | None = None
+
+    @model_validator(mode="after")
+    def _says_which(self) -> Self:
+        if not self.model_fields_set:
+            raise ValueError("must name what to cancel, such as a status or a tag")
+        return self
+
+
+class CancelIds(_Request):
+    """Up to 100 missions to cancel, by their ids."""
+
+    model_config = _example(ids=["deploy-42", "deploy-43"], reason="superseded")
+
+    ids: Annotated[list[MissionId], Field(min_length=1, max_length=100)]
+    reason: Reason | None = None
+
+
+class CancelMatching(_Request):
+    """Up to 100 missions to cancel, the oldest that match."""
+
+    model_config = _example(filter={"tag": ["env=prod"]}, reason="superseded")
+
+    filter: MissionFilter
+    reason: Reason | None = None
+
+
+def _by(body: Any) -> str:
+    return "filter" if isinstance(body, dict) and "filter" in body else "ids"
+
+
+Cancel = Annotated[Annotated[CancelIds, Tag("ids")] | Annotated[CancelMatching, Tag("filter")], Discriminator(_by)]
+
+
 class Mission(_Model):
-    """A mission as the API shows it. `version` counts its changes: 1 when created, 1 more for each status."""
+    """A mission as the API shows it. `version` counts its changes: 1 when created, 1 more for each status.
+
+    `active_at` is the last sign of life; `duration` the seconds from its start to its end; `retry_of` and
+    `next_attempt` are the ids of the attempts before and after it; `heartbeat_timeout` is that of a lease, if it has
+    one.
+    """
 
     model_config = ConfigDict(json_schema_serialization_defaults_required=True) | _example(
         id="deploy-42",
@@ -131,6 +245,24 @@ class Mission(_Model):
         version=3,
         created_at=1703001234.567,
         updated_at=1703001300.123,
+        active_at=1703001300.123,
+        started_at=1703001240.123,
+        finished_at=1703001300.123,
+        duration=60.0,
+        progress=0.6,
+        note="step 3 of 5",
+        worker="worker-1",
+        attempt=1,
+        retry_of=None,
+        next_attempt="6b0b8f0c-4f0e-4f0e-9a43-6f1d6a1f0a52",
+        tags=["env=prod"],
+        timeout=900,
+        heartbeat_timeout=60,
+        deadline=None,
+        not_before=None,
+        retries=2,
+        backoff=30,
+        retention=None,
     )
 
     id: str
@@ -142,6 +274,59 @@ class Mission(_Model):
     version: int
     created_at: float
     updated_at: float
+    active_at: float
+    started_at: float | None = None
+    finished_at: float | None = None
+    duration: float | None = None
+    progress: float | None = None
+    note: str | None = None
+    worker: str | None = None
+    attempt: int = 1
+    retry_of: str | None = None
+    next_attempt: str | None = None
+    tags: list[str] = []
+    timeout: int | None = None
+    heartbeat_timeout: int | None = None
+    deadline: float | None = None
+    not_before: float | None = None
+    retries: int = 0
+    backoff: int = 0
+    retention: int | None = None
+
+
+class SignOfLife(_Model):
+    """What a worker learns when it shows a sign of life: the status, and until when it must show the next one."""
+
+    model_config = _example(
+        id="deploy-42", status="RUNNING", reason=None, version=2, active_at=1703001350.789, next_before=1703001410.789
+    )
+
+    id: str
+    status: MissionStatus
+    reason: str | None
+    version: int
+    active_at: float
+    next_before: float | None
+
+
+class Cancelled(_Model):
+    """What became of one mission: CANCELLED now, or before, or refused, and why.
+
+    `unknown` is one of which the store did not tell: repeat the request with the same Idempotency-Key.
+    """
+
+    id: str
+    outcome: Literal["cancelled", "unchanged", "refused", "unknown"]
+    detail: str | None = None
+
+
+class CancelledPage(_Model):
+    """What became of each mission; `more` says whether others match the filter."""
+
+    model_config = _example(results=[{"id": "deploy-42", "outcome": "cancelled", "detail": None}], more=False)
+
+    results: list[Cancelled]
+    more: bool
 
 
 class LogEntry(_Model):
@@ -236,8 +421,17 @@ class Durations(_Model):
     p95: float | None
 
 
+class AllTime(_Model):
+    """How many missions were ever created, and how many ever became COMPLETED, FAILED and CANCELLED."""
+
+    created: int
+    completed: int
+    failed: int
+    cancelled: int
+
+
 class Stats(_Model):
-    """Counts of a namespace's missions; `last_updated` is null before the first one.
+    """Counts of a namespace's missions; `last_updated` is null before the first one. `all_time` has removed ones, too.
 
     `success_rate` is the share of COMPLETED in COMPLETED and FAILED. A finished mission that is cancelled afterwards
     counts as CANCELLED, and neither in the rate nor in the durations.
@@ -245,6 +439,7 @@ class Stats(_Model):
 
     total: int
     by_status: dict[MissionStatus, int]
+    all_time: AllTime
     success_rate: float | None
     duration: Durations
     last_updated: float | None
@@ -257,6 +452,7 @@ class StatsOverview(_Model):
         stats={
             "total": 12,
             "by_status": {"PENDING": 1, "RUNNING": 2, "COMPLETED": 6, "FAILED": 2, "CANCELLED": 1},
+            "all_time": {"created": 40, "completed": 30, "failed": 6, "cancelled": 1},
             "success_rate": 0.75,
             "duration": {"count": 8, "mean": 61.5, "p50": 48.128, "p95": 158.72},
             "last_updated": 1703001350.789,
@@ -264,3 +460,24 @@ class StatsOverview(_Model):
     )
 
     stats: Stats
+
+
+class Step(_Model):
+    """What happened in an hour or a day that begins at `at`."""
+
+    at: float
+    created: int
+    completed: int
+    failed: int
+    cancelled: int
+
+
+class History(_Model):
+    """Counts by hour or day, the oldest first."""
+
+    model_config = _example(
+        step="hour", history=[{"at": 1702998000.0, "created": 12, "completed": 9, "failed": 1, "cancelled": 0}]
+    )
+
+    step: Literal["hour", "day"]
+    history: list[Step]

@@ -139,6 +139,8 @@ def _entry(entry_id: str, fields: Mapping[str, str]) -> OutboxEntry:
             old_status=facts.get("old_status", ""),
             drafts=fields["drafts"],
             error=fields.get("error", ""),
+            tags=facts.get("tags", ""),
+            content=fields.get("content", ""),
         )
     except (ValueError, KeyError, AttributeError):
         written = int(entry_id.partition("-")[0])  # milliseconds

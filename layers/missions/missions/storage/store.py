@@ -1,118 +1,203 @@
-"""The store: one typed method for each script, which alone knows its keys, arguments and replies.
+"""The store of missions: one typed method for each script that writes, and the reads of one mission.
 
-An operation is one round trip, a list of missions two. Every method raises StoreUnavailable when Redis does not answer.
+Each is one round trip, a claim two. Every method raises StoreUnavailable when Redis does not answer.
 """
 
 import hashlib
+import random
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
 
-from missions.domain import cursors, durations, lifecycle
+from missions.domain import cursors, lifecycle
 from missions.domain.errors import (
+    AlreadyRetried,
     BrokenRecord,
+    InvalidRequest,
     KeyReused,
     MissionExists,
     MissionNotFound,
+    MissionOpen,
+    MissionRemoved,
+    MissionsError,
+    RetryRefused,
     StaleVersion,
+    StoreUnavailable,
     TransitionRefused,
 )
 from missions.domain.events import BROKEN, Draft, OutboxEntry
-from missions.domain.fields import compact_json
+from missions.domain.fields import DAY, compact_json
 from missions.domain.models import (
+    Claim,
+    FieldError,
+    Heartbeat,
     LogEntry,
     LogPage,
     LogQuery,
     Mission,
     MissionCreate,
-    MissionPage,
-    MissionQuery,
     MissionStatus,
-    Stats,
+    SignOfLife,
 )
-from missions.domain.writes import NewEntry, Result, Write
+from missions.domain.writes import Change, NewEntry, NextAttempt, OneChange, Result, Write
 from missions.log import log_context, logger
 from missions.storage import keys, records
 from missions.storage.connection import Connection
 from missions.storage.keys import Keys
 
 ATTEMPT_LIFE = 60  # seconds that a request without an Idempotency-Key is remembered
+TOMBSTONE_LIFE = 30 * DAY  # seconds that is remembered what the last version of a removed mission was
 ENTRY_EVENTS = 10  # events of an outbox entry, as many as one PutEvents takes
+CANDIDATES = 64  # missions that a claim looks at: more than there are workers that claim at one moment
+TRIED = 16  # of them, chosen at random, that it tries at once
+CLAIM_ROUNDS = 5  # that it does so again, when others have taken all of those
+
+T = TypeVar("T")
+Written = tuple[Result[T], list[OutboxEntry]]
+Call = tuple[list[str], list[str | int]]  # KEYS and ARGV of a script
 
 
 class Store:
-    """The missions of all namespaces. `key_life` is how long an Idempotency-Key is remembered, in seconds."""
+    """The missions of all namespaces.
 
-    def __init__(self, connection: Connection, key_life: int) -> None:
+    `key_life` is how many seconds an Idempotency-Key is remembered, `keep` how many a finished mission is kept that
+    does not say so itself; 0 is for ever.
+    """
+
+    def __init__(self, connection: Connection, key_life: int, keep: int) -> None:
         self._connection = connection
         self._key_life = key_life
+        self._keep = keep
 
     # Writes. Each gives its result and the outbox entries that it made; without drafts it makes none.
 
     def create_mission(
         self, write: Write, mission_id: str, payload: MissionCreate, entry: NewEntry, drafts: Sequence[Draft]
-    ) -> tuple[Result[Mission], list[OutboxEntry]]:
-        """Create a mission with its first log entry. Raises MissionExists, KeyReused."""
+    ) -> Written[Mission]:
+        """Create a mission with its first log entry. Raises MissionExists, KeyReused, InvalidRequest."""
         names = Keys(write.namespace)
-        content = records.content(payload)
-        text = _json(drafts)
-        reply = self._write(
-            "create_mission",
-            names,
-            write,
-            mission_id,
-            request=[payload.id or "", content],
-            also=[names.stats, names.index(MissionStatus.PENDING), keys.namespaces(names.partition)],
-            args=[content, records.log_text(entry), text],
-        )
-        if reply[0] == "conflict":
-            raise MissionExists(mission_id)
+        content, text = records.content(payload), _json(drafts)
+        log_context.append_keys(mission_id=mission_id)
+        shared, first = self._shared(names, write, "create_mission", payload.id or "", content)
+        own = [names.mission(mission_id), names.log(mission_id), keys.namespaces(names.partition)]
+        args = [mission_id, content, records.given_facts(payload), records.log_text(entry), text]
+        reply = self._connection.script("create_mission", shared + own, *first, *args)
+        match reply:
+            case ["conflict"]:
+                raise MissionExists(mission_id)
+            case ["past"]:
+                raise _invalid("deadline", "is in the past")
+        _refuse(reply, mission_id)
         outcome, replayed, mission_id, state, entry_id = reply
         known, mission = _state(mission_id, state, content)
         made = [_entry(entry_id, write, mission_id, known, drafts, text)] if entry_id else []
         return Result(mission, outcome, bool(replayed)), made
 
-    def change_status(
-        self,
-        write: Write,
-        mission_id: str,
-        status: MissionStatus,
-        reason: str | None,
-        entry: NewEntry,
-        drafts: Sequence[Draft],
-    ) -> tuple[Result[Mission], list[OutboxEntry]]:
-        """Change a status, with its log entry. Raises MissionNotFound, TransitionRefused, StaleVersion, KeyReused."""
-        names = Keys(write.namespace)
-        sources = lifecycle.sources(status)
-        text = _json(drafts)
-        reply = self._write(
-            "change_status",
-            names,
-            write,
-            mission_id,
-            request=[mission_id, status, reason or ""],
-            also=[names.stats, names.durations, *map(names.index, (status, *sources))],
-            args=[
-                status,
-                "*" if write.versions is None else f" {' '.join(map(str, write.versions))} ",
-                compact_json(reason) if reason else "",
-                records.log_text(entry),
-                text,
-                *sources,
-            ],
+    def change_status(self, one: OneChange) -> Written[Mission]:
+        """Change a status, with its log entry.
+
+        Raises MissionNotFound, MissionRemoved, TransitionRefused, StaleVersion, KeyReused.
+        """
+        log_context.append_keys(mission_id=one.mission_id)
+        found, args = self._change(one)
+        return _changed(self._connection.script("change_status", found, *args), one)
+
+    def change_each(self, changes: Sequence[OneChange]) -> list[Written[Mission] | MissionsError | None]:
+        """Change statuses, each by itself; gives what came of each. None: its limit has not passed."""
+        done: list[Written[Mission] | MissionsError | None] = []
+        replies = self._connection.scripts("change_status", map(self._change, changes)) if changes else []
+        for reply, one in zip(replies, changes, strict=True):
+            try:
+                if reply is None:
+                    raise StoreUnavailable
+                done.append(None if reply == ["kept"] else _changed(reply, one))
+            except MissionsError as error:
+                done.append(error)
+        return done
+
+    def _change(self, one: OneChange) -> Call:
+        """KEYS and ARGV of a change."""
+        change, successor, names = one.change, one.successor, Keys(one.write.namespace)
+        shared, first = self._shared(
+            names, one.write, "change_status", one.mission_id, change.status, change.reason or ""
         )
+        own = [names.mission(one.mission_id), names.log(one.mission_id), names.durations]
+        sources = lifecycle.sources(change.status) if one.source is None else [one.source]
+        args: list[str | int] = [
+            one.mission_id,
+            change.status,
+            "*" if one.write.versions is None else f" {' '.join(map(str, one.write.versions))} ",
+            compact_json(change.reason) if change.reason else "",
+            records.log_text(change.entry),
+            _json(change.drafts),
+            f" {' '.join(sources)} ",
+            one.limit,
+        ]
+        if successor:
+            own += [names.mission(successor.id), names.log(successor.id)]
+            args += [successor.id, records.log_text(successor.entry), _json(successor.drafts)]
+        return shared + own, first + args
+
+    def claim_mission(self, write: Write, claim: Claim, change: Change) -> Written[Mission] | None:
+        """Take one of the PENDING missions that have waited longest, with all tags; None when there is none.
+
+        Raises KeyReused. Two round trips; more only when others take all that it tries, and then at most ten.
+        """
+        names = Keys(write.namespace)
+        lease = claim.lease or ""
+        shared, first = self._shared(names, write, "claim_mission", *claim.tags, str(lease), claim.worker or "")
+        until = self._connection.until()
+        worker = records.text_fact(claim.worker) if claim.worker else ""
+        text = _json(change.drafts)
+        for _ in range(CLAIM_ROUNDS):
+            asked, found = [first[0], first[1], CANDIDATES, *claim.tags], [names.queue, shared[1], names.tags]
+            reply = self._connection.script("find_candidates", found, *asked, until=until)
+            if reply[0] == "found":
+                places = reply[1:]
+                if not places:
+                    return None
+                # SystemRandom, since SnapStart clones the state of random: all workers would try the same ones
+                tried = random.SystemRandom().sample(places, min(TRIED, len(places)))
+                own = [key(place[16:]) for place in tried for key in (names.mission, names.log)]
+                args = [worker, lease, records.log_text(change.entry), text, *tried]
+                reply = self._connection.script("claim_mission", shared + own, *first, *args, until=until)
+            if reply[0] != "none":
+                break
+        else:
+            return None
+        _refuse(reply, "of a claim")
+        _, replayed, mission_id, state, *more = reply
+        log_context.append_keys(mission_id=mission_id)
+        # An answer that is given again has no content: the first one came with that of the mission.
+        content, entry_id = more or (self._content(names, mission_id), "")
+        known, mission = _state(mission_id, state, content)
+        made = [_entry(entry_id, write, mission_id, known, change.drafts, text, "PENDING")] if entry_id else []
+        return Result(mission, "claimed", bool(replayed)), made
+
+    def retry_mission(self, write: Write, mission_id: str, successor: NextAttempt) -> Written[Mission]:
+        """Make the next attempt of a mission; gives that one.
+
+        Raises MissionNotFound, MissionRemoved, RetryRefused, AlreadyRetried, KeyReused.
+        """
+        log_context.append_keys(mission_id=mission_id)
+        names = Keys(write.namespace)
+        shared, first = self._shared(names, write, "retry_mission", mission_id)
+        own = [names.mission(mission_id), names.mission(successor.id), names.log(successor.id)]
+        args = [mission_id, successor.id, records.log_text(successor.entry), _json(successor.drafts)]
+        reply = self._connection.script("retry_mission", shared + own, *first, *args)
         match reply:
-            case ["stale", version]:
-                raise StaleVersion(int(version))
+            case ["already", next_attempt]:
+                raise AlreadyRetried(next_attempt)
             case ["refused", current] if current in set(MissionStatus):
-                raise TransitionRefused(MissionStatus(current), status)
+                raise RetryRefused(MissionStatus(current))
             case ["refused", _]:
                 raise BrokenRecord(mission_id)
-        outcome, replayed, state, content, entry_id, old = reply
-        known, mission = _state(mission_id, state, content)
-        made = [_entry(entry_id, write, mission_id, known, drafts, text, old)] if entry_id else []
-        return Result(mission, outcome, bool(replayed)), made
+        _refuse(reply, mission_id)
+        _, replayed, made_id, state, content, entry_id = reply
+        known, mission = _state(made_id, state, content)
+        made = [_next_entry(entry_id, write, successor, known, content)] if entry_id else []
+        return Result(mission, "retried", bool(replayed)), made
 
     def append_log(
         self,
@@ -122,105 +207,122 @@ class Store:
         drafts: Sequence[Draft],
         *,
         batch: bool,
-    ) -> tuple[Result[float], list[OutboxEntry]]:
-        """Append entries; the value is their moment in Unix seconds. Raises MissionNotFound, KeyReused.
+    ) -> Written[float]:
+        """Append entries; the value is their moment in Unix seconds. Raises MissionNotFound, MissionRemoved, KeyReused.
 
         A batch of one is another request than its entry alone.
         """
+        log_context.append_keys(mission_id=mission_id)
         names = Keys(write.namespace)
         texts = [records.log_text(each) for each in entries]
         parts = [_json(drafts[first : first + ENTRY_EVENTS]) for first in range(0, len(drafts), ENTRY_EVENTS)]
-        reply = self._write(
+        request = [mission_id, "batch" if batch else "entry", *map(_fingerprint, entries)]
+        reply = self._connection.script(
             "append_log",
-            names,
-            write,
+            [*self._token(names, write), names.mission(mission_id), names.log(mission_id)],
+            *self._attempt(write, "append_log", *request),
             mission_id,
-            request=[mission_id, "batch" if batch else "entry", *map(_fingerprint, entries)],
-            also=[],
-            args=[len(texts), *texts, *parts],
+            len(texts),
+            *texts,
+            *parts,
         )
-        outcome, replayed, moment, sequence, *entry_ids = reply
+        _refuse(reply, mission_id)
+        outcome, replayed, moment, sequence, tags, *entry_ids = reply
         made = [
-            OutboxEntry(entry_id, write.namespace, mission_id, int(moment), int(sequence), "", text)
+            OutboxEntry(entry_id, write.namespace, mission_id, int(moment), int(sequence), "", text, tags=tags)
             for entry_id, text in zip(entry_ids, parts, strict=False)  # a replay made none
         ]
         return Result(records.seconds(moment), outcome, bool(replayed)), made
 
-    def _write(
-        self,
-        script: str,
-        names: Keys,
-        write: Write,
-        mission_id: str,
-        *,
-        request: list[str],
-        also: list[str],
-        args: list[str | int],
-    ) -> list[Any]:
-        """Run a writing script with what they all have (write.lua). Raises KeyReused, MissionNotFound, BrokenRecord."""
+    def heartbeat(self, namespace: str, mission_id: str, sign: Heartbeat) -> SignOfLife:
+        """Take a sign of life, if the mission is RUNNING. Raises MissionNotFound, MissionRemoved."""
+        names = Keys(namespace)
         log_context.append_keys(mission_id=mission_id)
-        fingerprint = hashlib.blake2b("\0".join((script, *request)).encode(), digest_size=12).hexdigest()
-        reply: list[Any] = self._connection.script(
-            script,
-            [
-                names.mission(mission_id),
-                names.log(mission_id),
-                keys.outbox(names.partition),
-                names.token(f"attempt:{write.attempt}" if write.key is None else f"key:{write.key}"),
-                *also,
-            ],
-            fingerprint,
+        progress = "" if sign.progress is None else repr(sign.progress)
+        note = records.text_fact(sign.note) if sign.note else ""
+        reply = self._connection.script("heartbeat", [names.mission(mission_id), names.stats], progress, note)
+        _refuse(reply, mission_id)
+        try:
+            return records.sign_of_life(mission_id, *reply)
+        except BROKEN as error:
+            raise BrokenRecord(mission_id) from error
+
+    def remove_mission(self, namespace: str, mission_id: str) -> None:
+        """Remove a finished mission; one that was removed stays so. Raises MissionNotFound, MissionOpen."""
+        log_context.append_keys(mission_id=mission_id)
+        found, args = self._removal(namespace, mission_id)
+        reply = self._connection.script("remove_mission", found, *args)
+        match reply:
+            case ["open", current] if current in set(MissionStatus):
+                raise MissionOpen(MissionStatus(current))
+            case ["removed", _]:
+                return
+        _refuse(reply, mission_id)
+
+    def remove_each(self, missions: Sequence[tuple[str, str, float | None]]) -> int:
+        """Remove those of which the retention has passed, each by itself; gives how many were removed.
+
+        Each is named by namespace and id. With a moment (Unix seconds) only if that is still its last sign of life.
+        """
+        calls = [
+            self._removal(namespace, mission_id, "retention", "" if active is None else records.moment(active))
+            for namespace, mission_id, active in missions
+        ]
+        replies = self._connection.scripts("remove_mission", calls) if calls else []
+        return sum(bool(reply) and reply[0] == "removed" for reply in replies)
+
+    def _removal(self, namespace: str, mission_id: str, limit: str = "", active: str = "") -> Call:
+        """KEYS and ARGV of a removal."""
+        names = Keys(namespace)
+        shared, first = self._shared(names, Write(namespace), "remove_mission")
+        own = [names.mission(mission_id), names.log(mission_id), names.durations]
+        return shared + own, [*first, mission_id, limit, active, TOMBSTONE_LIFE]
+
+    def recorded(self, write: Write, request: str, ids: Sequence[str]) -> list[str]:
+        """These ids; or those that were recorded when the write's key was first used. Raises KeyReused."""
+        reply = self._connection.script(
+            "record_ids", self._token(Keys(write.namespace), write), *self._attempt(write, "record_ids", request), *ids
+        )
+        _refuse(reply, "of many")
+        return list(reply[1:])
+
+    def _token(self, names: Keys, write: Write) -> list[str]:
+        """What every writing script is given first (write.lua): the outbox, the write's token and the statistics."""
+        token = names.token(f"attempt:{write.attempt}" if write.key is None else f"key:{write.key}")
+        return [keys.outbox(names.partition), token, names.stats]
+
+    def _attempt(self, write: Write, script: str, *request: str) -> list[str | int]:
+        """Its first arguments: fingerprint, attempt, life of the token, namespace."""
+        return [
+            hashlib.blake2b("\0".join((script, *request)).encode(), digest_size=12).hexdigest(),
             write.attempt if write.key else "",  # it is the name of the token otherwise
             ATTEMPT_LIFE if write.key is None else self._key_life,
             write.namespace,
-            mission_id,
-            *args,
-        )
-        _refuse(reply, mission_id)
-        return reply
+        ]
+
+    def _shared(self, names: Keys, write: Write, script: str, *request: str) -> Call:
+        """What a script is given first that moves a mission (move.lua)."""
+        return self._token(names, write) + names.found(), [*self._attempt(write, script, *request), self._keep]
 
     # Reads
 
     def get_mission(self, namespace: str, mission_id: str) -> Mission:
-        """The mission. Raises MissionNotFound, BrokenRecord."""
+        """The mission. Raises MissionNotFound, MissionRemoved, BrokenRecord."""
         record = self._connection.command("GET", Keys(namespace).mission(mission_id))
         if record is None:
             raise MissionNotFound(mission_id)
         return records.mission(mission_id, record)
 
-    def list_missions(self, namespace: str, query: MissionQuery) -> MissionPage:
-        """A page of missions. Raises InvalidRequest for a cursor that this listing did not give."""
-        names = Keys(namespace)
-        # ':' comes behind all digits
-        low = "" if query.created_after is None else records.moment(query.created_after, later=1)
-        high = ":" if query.created_before is None else records.moment(query.created_before)
-        if query.cursor:
-            last = cursors.member(query.cursor, query.order)
-            low, high = (low, min(high, last)) if query.order == "newest" else (max(low, last), high)
-        statuses = query.status or list(MissionStatus)
-        until = self._connection.until()
-        members = self._connection.script(
-            "list_missions", [names.index(each) for each in dict.fromkeys(statuses)],
-            query.limit + 1, query.order, low, high, until=until,
-        )  # fmt: skip
-        shown = members[: query.limit]
-        ids = [member[16:] for member in shown]
-        wanted = [names.mission(each) for each in ids]
-        found = self._connection.script("read_missions", wanted, until=until) if ids else []
-        missions = [
-            mission
-            for member, record in zip(shown, found, strict=False)
-            if (mission := _listed(member[16:], record))
-            and mission.status in statuses  # its status may have changed since the index was read
-            and records.moment(mission.created_at) == member[:16]  # of a mission that was lost an index may have more
-        ]
-        more = len(found) < len(members)
-        return MissionPage(
-            missions=missions, next_cursor=cursors.encode(query.order, shown[len(found) - 1]) if more else None
-        )
+    def _content(self, names: Keys, mission_id: str) -> str:
+        """What the caller sent of a mission. Raises MissionNotFound, MissionRemoved, BrokenRecord."""
+        record = self._connection.command("GET", names.mission(mission_id))
+        if record is None:
+            raise MissionNotFound(mission_id)
+        records.mission(mission_id, record)
+        return str(record).split("\n", 2)[2]
 
     def get_log(self, namespace: str, mission_id: str, query: LogQuery) -> LogPage:
-        """A page of a log. Raises MissionNotFound, InvalidRequest for a cursor that this listing did not give."""
+        """A page of a log. Raises MissionNotFound, MissionRemoved, InvalidRequest for a cursor that is none."""
         names = Keys(namespace)
         oldest = query.order == "oldest"
         start: int | str = 0 if oldest else ""
@@ -243,24 +345,34 @@ class Store:
             poll_cursor=None if poll is None else cursors.encode("oldest", poll),
         )
 
-    def get_stats(self, namespace: str) -> Stats:
-        """The statistics: a recount always equals them."""
-        names = Keys(namespace)
-        pairs, buckets = self._connection.script("get_stats", [names.stats, names.durations])
-        counts = dict(zip(pairs[::2], pairs[1::2], strict=True))
-        by_status = {status: int(counts.get(status, 0)) for status in MissionStatus}
-        completed, failed = by_status[MissionStatus.COMPLETED], by_status[MissionStatus.FAILED]
-        return Stats(
-            total=sum(by_status.values()),
-            by_status=by_status,
-            success_rate=completed / (completed + failed) if completed + failed else None,
-            duration=durations.summary(dict(zip(buckets[::2], map(int, buckets[1::2]), strict=True))),
-            last_updated=records.seconds(counts["last_updated"]) if "last_updated" in counts else None,
-        )
-
     def check_health(self, namespace: str) -> None:
         """Ask the namespace's own partition."""
         self._connection.command("EXISTS", Keys(namespace).stats)
+
+
+def _changed(reply: Sequence[Any], one: OneChange) -> Written[Mission]:
+    """What a change replied. Raises what `change_status` does."""
+    match reply:
+        case ["stale", version]:
+            raise StaleVersion(int(version))
+        case ["refused", current, reason] if current in set(MissionStatus):
+            raise TransitionRefused(MissionStatus(current), one.change.status, _reason(reason))
+        case ["refused", _, _]:
+            raise BrokenRecord(one.mission_id)
+    _refuse(reply, one.mission_id)
+    outcome, replayed, state, content, entry_id, old, next_entry_id = reply
+    known, mission = _state(one.mission_id, state, content)
+    made, drafts = [], one.change.drafts
+    if entry_id:
+        made.append(_entry(entry_id, one.write, one.mission_id, known, drafts, _json(drafts), old))
+    if next_entry_id and one.successor:
+        made.append(_next_entry(next_entry_id, one.write, one.successor, known, content))
+    return Result(mission, outcome, bool(replayed)), made
+
+
+def _invalid(member: str, what: str) -> InvalidRequest:
+    error = FieldError(place="body", pointer=f"/{member}", detail=what)
+    return InvalidRequest(422, "validation_failed", f"{member}: {what}", errors=[error])
 
 
 def _refuse(reply: Sequence[Any], mission_id: str) -> None:
@@ -269,8 +381,17 @@ def _refuse(reply: Sequence[Any], mission_id: str) -> None:
             raise KeyReused
         case ["missing"]:
             raise MissionNotFound(mission_id)
+        case ["removed", moment]:
+            raise MissionRemoved(mission_id, records.seconds(moment))
         case ["broken"]:
             raise BrokenRecord(mission_id)
+
+
+def _reason(text: str) -> str | None:
+    try:
+        return str(from_json(text)) if text else None
+    except ValueError:
+        return None
 
 
 def _state(mission_id: str, state: str, content: str) -> tuple[Mapping[str, str], Mission]:
@@ -293,8 +414,18 @@ def _entry(
     old_status: str = "",
 ) -> OutboxEntry:
     """The outbox entry of a write after which these facts are known."""
-    first = int(known["sequence"]) - len(drafts) + 1
-    return OutboxEntry(entry_id, write.namespace, mission_id, int(known["active"]), first, old_status, text)
+    first, tags = int(known["sequence"]) - len(drafts) + 1, known.get("tags", "")
+    return OutboxEntry(entry_id, write.namespace, mission_id, int(known["active"]), first, old_status, text, tags=tags)
+
+
+def _next_entry(
+    entry_id: str, write: Write, successor: NextAttempt, known: Mapping[str, str], content: str
+) -> OutboxEntry:
+    """The outbox entry of a next attempt, made when a mission, or it, was last active."""
+    return OutboxEntry(
+        entry_id, write.namespace, successor.id, int(known["active"]), 1, "", _json(successor.drafts),
+        tags=known.get("tags", ""), content=content,
+    )  # fmt: skip
 
 
 def _fingerprint(entry: NewEntry) -> str:
@@ -304,17 +435,6 @@ def _fingerprint(entry: NewEntry) -> str:
 
 def _json(drafts: Sequence[Draft]) -> str:
     return to_json(drafts).decode() if drafts else ""
-
-
-def _listed(mission_id: str, record: str | None) -> Mission | None:
-    """A mission that an index names. What is missing or broken must not make its page unusable."""
-    try:
-        if record is not None:
-            return records.mission(mission_id, record)
-        logger.error("A mission that an index names is missing", mission_id=mission_id)
-    except BrokenRecord:
-        logger.exception("A mission is left out of a list")
-    return None
 
 
 def _logged(record: str) -> LogEntry | None:

@@ -1,80 +1,51 @@
 #!lua
--- Changes a mission's status, when its version and the status table allow it.
--- KEYS: 1 to 4 see write.lua, 5 statistics, 6 durations, 7 index of the new status,
---       8.. indexes of the statuses from which the new one may be reached
--- ARGV: 1 to 5 see write.lua, 6 new status, 7 versions to match, as ' 1 2 ', or '*' for any, 8 reason as JSON or '',
---       9 log entry, 10 drafts of two events, or '' for none, 11.. the statuses of KEYS 8..
+-- Changes a mission's status, when its version and the status table allow it. A mission that becomes FAILED and has
+-- retries left gets its next attempt here, so that there is always one and never two.
+-- KEYS: 1 to 9 see write.lua and move.lua, 10 mission, 11 log, 12 durations, 13 and 14 mission and log of the next
+--       attempt, when the new status is FAILED
+-- ARGV: 1 to 5 see write.lua and move.lua, 6 mission id, 7 new status, 8 versions to match, as ' 1 2 ', or '*' for any,
+--       9 reason as JSON or '', 10 log entry, 11 drafts of two events, or '' for none, 12 the statuses from which the
+--       new one may be reached, as ' RUNNING ', 13 the limit that must have passed, or '' for none, 14 id of the next
+--       attempt, 15 its first log entry, 16 its drafts
 -- Replies {'changed' or 'unchanged', replayed, facts and reason, what the caller sent, outbox entry id or '',
--- old status}; or {'missing'}, {'broken'}, {'reused'}, {'stale', version}, {'refused', status}.
--- @include write
--- @include facts
+-- old status, outbox entry id of the next attempt or ''}; or {'missing'}, {'broken'}, {'removed', moment}, {'reused'},
+-- {'stale', version}, {'refused', status, reason}, {'kept'} when the limit has not passed.
+-- @include transition
 
 local answer, replayed, reused = recorded()
 if reused then return {'reused'} end
-
-local mission = redis.call('GET', KEYS[1])
-if not mission then return {'missing'} end
-local facts, reason, content = mission:match('^([^\n]*)\n([^\n]*)\n(.*)$')
-if not facts then return {'broken'} end
+local mission, what = mission_at(KEYS[10])
+if not mission then return what end
 if answer then
   local outcome, first = answer:match('^(%S+) (.*)$')
-  return {outcome, replayed, first, content, '', ''}
+  return {outcome, replayed, first, mission.content, '', '', ''}
 end
 
-local status, version, created = fact(facts, 'status'), count(facts, 'version'), fact(facts, 'created')
-local updated, active = fact(facts, 'updated'), fact(facts, 'active')
-local sequence, logged, ran = count(facts, 'sequence'), count(facts, 'logged'), count(facts, 'ran')
-if not (status and version and created and tonumber(updated) and active and sequence and logged) then
-  return {'broken'}
+local known, to, now = mission.known, ARGV[7], clock(mission.known.active)
+if ARGV[13] ~= '' then
+  local moment, limit = due(known, ARGV[5])
+  if limit ~= ARGV[13] or moment > tonumber(now) then return {'kept'} end
 end
-if ARGV[7] ~= '*' and not ARGV[7]:find(' ' .. version .. ' ', 1, true) then return {'stale', version} end
-if status == ARGV[6] then
-  record('unchanged ' .. facts .. '\n' .. reason)
-  return {'unchanged', 0, facts .. '\n' .. reason, content, '', ''}
+if ARGV[8] ~= '*' and not ARGV[8]:find(' ' .. mission.version .. ' ', 1, true) then return {'stale', mission.version} end
+if known.status == to then
+  record('unchanged ' .. mission.facts .. '\n' .. mission.reason)
+  return {'unchanged', 0, mission.facts .. '\n' .. mission.reason, mission.content, '', '', ''}
 end
-local source
-for i = 11, #ARGV do
-  if ARGV[i] == status then source = KEYS[i - 3] end
-end
-if not source then return {'refused', status} end
+if not ARGV[12]:find(' ' .. known.status .. ' ', 1, true) then return {'refused', known.status, mission.reason} end
 
-redis.call('LLEN', KEYS[2])
-local counts = redis.call('HMGET', KEYS[5], status, ARGV[6])
-local left, reached = tonumber(counts[1] or 0), tonumber(counts[2] or 0)
-redis.call('ZCARD', KEYS[7])
-redis.call('ZCARD', source)
-
-local now = clock(active)
-local changes = {
-  status = ARGV[6], version = version + 1, updated = now, active = now, sequence = sequence + 2, logged = logged + 1,
-}
-
--- How long finished missions ran, in milliseconds, counted in buckets: below 32 each number has its own, then each
--- power of two is cut in 16. A bucket is named by the least number in it. A mission that is cancelled after it finished
--- is taken out again.
-local by = 0
-if ARGV[6] == 'COMPLETED' or ARGV[6] == 'FAILED' then
-  by, ran = 1, math.floor((now - updated) / 1000)
-  changes.ran = ran
-elseif ran then -- it had finished
-  by = -1
+local successor
+local attempt, retries = counted(known.attempt) or 1, counted(known.retries) or 0
+if to == 'FAILED' and attempt <= retries then
+  local wait = math.min((counted(known.backoff) or 0) * 2 ^ (attempt - 1), 86400)
+  local not_before = now + wait * 1000000
+  if not (known.deadline and not_before >= tonumber(known.deadline)) then
+    successor = {key = KEYS[13], log = KEYS[14], id = ARGV[14], entry = ARGV[15], drafts = ARGV[16], not_before = not_before}
+  end
 end
-local width = 1
-while by ~= 0 and ran >= 32 * width do width = width * 2 end
-local bucket = by ~= 0 and math.floor(ran / width) * width
-local ends = redis.call('HMGET', KEYS[6], bucket or 'sum', 'sum')
-if not (left and reached and tonumber(ends[1] or 0) and tonumber(ends[2] or 0)) then return {'broken'} end
-
-local state = with_facts(facts, changes) .. '\n' .. ARGV[8]
-local entry = ARGV[10] == '' and '' or publish(ARGV[10], now, sequence + 1, status)
-redis.call('SET', KEYS[1], state .. '\n' .. content)
-redis.call('RPUSH', KEYS[2], 'moment=' .. now .. ' from=' .. status .. ' to=' .. ARGV[6] .. ' ' .. ARGV[9])
-redis.call('ZREM', source, created .. ARGV[5])
-redis.call('ZADD', KEYS[7], 0, created .. ARGV[5])
-redis.call('HSET', KEYS[5], status, left - 1, ARGV[6], reached + 1, 'last_updated', now)
-if bucket then
-  redis.call('HINCRBY', KEYS[6], bucket, by)
-  redis.call('HINCRBY', KEYS[6], 'sum', by * ran + 0) -- + 0: no minus zero
-end
+local state, entry, next_entry = transition({
+  mission = mission, key = KEYS[10], log = KEYS[11], id = ARGV[6], to = to, now = now, reason = ARGV[9],
+  entry = ARGV[10], drafts = ARGV[11], durations = KEYS[12], successor = successor,
+})
+if not state then return {'broken'} end
 record('changed ' .. state)
-return {'changed', 0, state, content, entry, status}
+return {'changed', 0, state, mission.content, entry, known.status, next_entry}

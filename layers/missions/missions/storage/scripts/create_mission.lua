@@ -1,47 +1,60 @@
 #!lua
--- Creates a mission: record, log, index, statistics, outbox and token together, or nothing.
--- KEYS: 1 to 4 see write.lua, 5 statistics, 6 index of PENDING, 7 namespaces of the partition
--- ARGV: 1 to 5 see write.lua, 6 what the caller sent, 7 first log entry, 8 drafts of two events, or '' for none
+-- Creates a mission: record, log, indexes, statistics, outbox and token together, or nothing.
+-- KEYS: 1 to 9 see write.lua and move.lua, 10 mission, 11 log, 12 namespaces of the partition
+-- ARGV: 1 to 5 see write.lua and move.lua, 6 mission id, 7 what the caller sent, 8 the facts in it that scripts read,
+--       9 first log entry, 10 drafts of two events, or '' for none
 -- Replies {'created' or 'exists', replayed, id, facts and reason, outbox entry id or ''}; or {'conflict'}, {'broken'},
--- {'reused'}.
--- @include write
+-- {'reused'}, {'past'} when its deadline is.
+-- The id of a mission that was removed is free: the new one counts on where that one ended.
+-- @include move
 
-local function new(moment) -- facts and reason of a mission that was created at this moment
-  return 'status=PENDING version=1 created=' .. moment .. ' updated=' .. moment .. ' active=' .. moment
-    .. ' sequence=2 logged=1\n'
-end
-
+local mission, log, namespaces = KEYS[10], KEYS[11], KEYS[12]
 local leftover = false -- a log of a mission of this id that was lost
-if redis.call('EXISTS', KEYS[1], KEYS[2], KEYS[4]) > 0 then -- nearly always all three are new
+local version, sequence, last = 0, 0, nil
+if redis.call('EXISTS', mission, log, KEYS[2]) > 0 then -- nearly always all three are new
   local answer, replayed, reused = recorded()
   if reused then return {'reused'} end
   if answer then
     local outcome, id, state = answer:match('^(%S+) (%S+) (.*)$')
-    return {outcome, replayed, id, outcome == 'created' and new(state) or state, ''}
+    return {outcome, replayed, id, state, ''}
   end
-  local mission = redis.call('GET', KEYS[1])
-  if mission then
-    local state, content = mission:match('^([^\n]*\n[^\n]*)\n(.*)$')
-    if content ~= ARGV[6] then return {'conflict'} end
-    record('exists ' .. ARGV[5] .. ' ' .. state)
-    return {'exists', 0, ARGV[5], state, ''}
+  local found = redis.call('GET', mission)
+  if found then
+    local state, content = found:match('^([^\n]*\n[^\n]*)\n(.*)$')
+    last = state and fact(state:match('^[^\n]*'), 'removed')
+    if last then
+      version, sequence = count(state, 'version'), count(state, 'sequence')
+      if not (version and sequence) then return {'broken'} end
+    elseif content ~= ARGV[7] then
+      return {'conflict'}
+    else
+      record('exists ' .. ARGV[6] .. ' ' .. state)
+      return {'exists', 0, ARGV[6], state, ''}
+    end
   end
-  leftover = redis.call('LLEN', KEYS[2]) > 0
+  leftover = redis.call('LLEN', log) > 0
 end
 
-redis.call('ZCARD', KEYS[6])
-local pending = redis.call('HGET', KEYS[5], 'PENDING')
-if not pending then redis.call('SCARD', KEYS[7]) end
-if pending and not tonumber(pending) then return {'broken'} end
+local now = clock(last)
+local deadline = fact(ARGV[8], 'deadline')
+if deadline and deadline <= now then return {'past'} end
+redis.call('ZCARD', INDEX)
+redis.call('ZCARD', NAMES)
+redis.call('ZCARD', QUEUE)
+if fact(ARGV[8], 'tags') then redis.call('ZCARD', TAGS) end
+if deadline then redis.call('ZCARD', DUE) end
+redis.call('SCARD', namespaces)
+local stats, first = tally(STATS, {PENDING = 1, ['ever created'] = 1})
+local history, new = tally(HISTORY, in_history(now, 'created'))
+if not (stats and history) then return {'broken'} end
 
-local now = clock()
-local state = new(now)
-local entry = ARGV[8] == '' and '' or publish(ARGV[8], now, 1)
-redis.call('SET', KEYS[1], state .. '\n' .. ARGV[6])
-if leftover then redis.call('DEL', KEYS[2]) end
-redis.call('RPUSH', KEYS[2], 'moment=' .. now .. ' ' .. ARGV[7])
-redis.call('ZADD', KEYS[6], 0, now .. ARGV[5])
-redis.call('HSET', KEYS[5], 'PENDING', (pending or 0) + 1, 'last_updated', now)
-if not pending then redis.call('SADD', KEYS[7], ARGV[4]) end
-record('created ' .. ARGV[5] .. ' ' .. now)
-return {'created', 0, ARGV[5], state, entry}
+local facts = 'status=PENDING version=' .. version + 1 .. ' created=' .. now .. ' updated=' .. now .. ' active=' .. now
+  .. ' sequence=' .. sequence + 2 .. ' logged=1 ' .. ARGV[8]
+local entry = ARGV[10] == '' and '' or publish(ARGV[6], ARGV[10], now, sequence + 1, fact(ARGV[8], 'tags'))
+if leftover then redis.call('DEL', log) end
+enter(mission, log, ARGV[6], facts, ARGV[7], ARGV[9])
+redis.call('HSET', STATS, 'last_updated', now, 'changed', now, unpack(stats))
+keep_history(now, history, new)
+if first then redis.call('SADD', namespaces, ARGV[4]) end
+record('created ' .. ARGV[6] .. ' ' .. facts .. '\n')
+return {'created', 0, ARGV[6], facts .. '\n', entry}

@@ -5,12 +5,13 @@
 --       3 'oldest' or 'newest' first, 4.. levels to show, or none for all
 -- A page ends before it is larger than Lambda can answer, but has one entry at least.
 -- Replies {entries ever logged, how many of them are gone, position where the next page begins, entry, ...}; or
--- {'missing'}, {'broken'}.
+-- {'missing'}, {'broken'}, {'removed', moment}.
 -- @include facts
 
 local facts, what = head(KEYS[1])
-local logged = facts and count(facts, 'logged')
-if not logged then return {facts and 'broken' or what} end
+if not facts then return what end
+local logged = count(facts, 'logged')
+if not logged then return {'broken'} end
 
 local BYTES = 2000000 -- Lambda answers 6 MB, in which JSON within JSON may take more than twice its length
 local EXAMINED = 1000 -- with a filter a call looks at no more than these, and a page may be short

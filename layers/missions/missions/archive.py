@@ -1,0 +1,81 @@
+"""The archive: missions that their retention removes, written to S3 before, with their logs.
+
+An object is compressed JSON lines, one for each mission: {"mission": ..., "log": [...]}. Its name has the day (UTC) on
+which they finished, and the namespace: missions/2026/11/24/default/<uuid>.jsonl.gz. A run that is ended between writing
+and removing writes a mission twice.
+"""
+
+import gzip
+import json
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from missions.domain.errors import MissionNotFound, MissionRemoved, MissionsError
+from missions.domain.models import LogQuery, Mission
+from missions.log import logger
+from missions.storage.store import Store
+
+LIMITS = Config(connect_timeout=3, read_timeout=15, retries={"total_max_attempts": 2})
+IN_MEMORY = 16_000_000  # bytes of an object; a larger one is on the disk meanwhile
+
+Archived = tuple[str, str, float]  # namespace, id and last sign of life of a mission
+
+
+class Archive:
+    """A bucket of S3."""
+
+    def __init__(self, bucket: str, region: str | None) -> None:
+        self._bucket = bucket
+        self._s3: Any = boto3.client("s3", region_name=region, config=LIMITS)
+
+    def write(self, store: Store, missions: Sequence[tuple[str, str]], more_time: Callable[[], bool]) -> list[Archived]:
+        """Write these (namespace and id) as long as there is time; gives those that are written."""
+        groups: dict[tuple[str, str], list[Mission]] = defaultdict(list)
+        for namespace, mission_id in missions:
+            try:
+                mission = store.get_mission(namespace, mission_id)
+            except MissionsError as error:
+                if not isinstance(error, MissionNotFound | MissionRemoved):
+                    logger.error("A mission is not archived, and stays", mission_id=mission_id, error=error.detail)
+                continue
+            finished = datetime.fromtimestamp(mission.finished_at or mission.updated_at, UTC)
+            groups[namespace, f"{finished:%Y/%m/%d}"].append(mission)
+        written: list[Archived] = []
+        for (namespace, day), group in groups.items():
+            if more_time():
+                written += self._write(store, namespace, day, group)
+        return written
+
+    def _write(self, store: Store, namespace: str, day: str, missions: Sequence[Mission]) -> list[Archived]:
+        key = f"missions/{day}/{namespace}/{uuid4()}.jsonl.gz"
+        try:
+            with tempfile.SpooledTemporaryFile(IN_MEMORY) as file:
+                with gzip.open(file, "wt", encoding="utf-8") as lines:
+                    for mission in missions:
+                        log = [json.loads(each) for each in _log(store, namespace, mission.id)]
+                        lines.write(json.dumps({"mission": mission.model_dump(mode="json"), "log": log}) + "\n")
+                file.seek(0)
+                self._s3.put_object(Bucket=self._bucket, Key=key, Body=file, ContentType="application/gzip")
+        except (MissionsError, BotoCoreError, ClientError, OSError) as error:
+            logger.error("Missions are not archived, and stay", missions=len(missions), error=repr(error))
+            return []
+        return [(namespace, mission.id, mission.active_at) for mission in missions]
+
+
+def _log(store: Store, namespace: str, mission_id: str) -> Iterator[str]:
+    """The entries of a log, as JSON."""
+    cursor: str | None = None
+    while True:
+        page = store.get_log(namespace, mission_id, LogQuery(limit=200, cursor=cursor))
+        yield from (each.model_dump_json() for each in page.log)
+        cursor = page.next_cursor
+        if cursor is None:
+            return

@@ -1,0 +1,38 @@
+#!lua
+-- Gives the first of these candidates that is still PENDING to a worker: it becomes RUNNING.
+-- KEYS: 1 to 9 see write.lua and move.lua, 10.. mission and log of each candidate
+-- ARGV: 1 to 5 see write.lua and move.lua, 6 worker or '', 7 lease in seconds or '', 8 log entry, 9 drafts of two
+--       events, or '' for none, 10.. place of each candidate
+-- Replies {'claimed', replayed, id, facts and reason, what the caller sent, outbox entry id or ''}, without the last
+-- two for what this token's first run answered; or {'none'}, {'broken'}, {'reused'}.
+-- @include transition
+
+local answer, replayed, reused = recorded()
+if reused then return {'reused'} end
+if answer then
+  local id, state = answer:match('^(%S+) (.*)$')
+  return {'claimed', replayed, id, state}
+end
+
+for i = 10, #ARGV do
+  local place, key, log = ARGV[i], KEYS[2 * i - 10], KEYS[2 * i - 9]
+  local mission = mission_at(key)
+  if not mission or mission.known.status ~= 'PENDING' or mission.known.created ~= place:sub(1, 16) then
+    redis.call('ZREM', QUEUE, place) -- it went while it was a candidate, or was lost
+  else
+    local known, now = mission.known, clock(mission.known.active)
+    if not (known.deadline and known.deadline <= now) and not (known.not_before and known.not_before > now) then
+      local facts, id = {}, place:sub(17)
+      if ARGV[6] ~= '' then facts.worker = ARGV[6] end
+      if ARGV[7] ~= '' then facts.lease = ARGV[7] end
+      local state, entry = transition({
+        mission = mission, key = key, log = log, id = id, to = 'RUNNING', now = now, reason = '', entry = ARGV[8],
+        drafts = ARGV[9], facts = facts,
+      })
+      if not state then return {'broken'} end
+      record(id .. ' ' .. state)
+      return {'claimed', 0, id, state, mission.content, entry}
+    end
+  end
+end
+return {'none'}

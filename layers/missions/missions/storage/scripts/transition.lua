@@ -1,0 +1,71 @@
+-- How a mission changes its status: in its record, log and events, and wherever it is found or counted.
+-- @include move
+
+-- `move` has: mission (see mission_at), its key, log and id, `to` (the new status), `now`, `reason` (JSON or ''), `entry`
+-- (of the log), `drafts` (of two events, or ''), `facts` (more that change), `durations` (a key, where it may have run),
+-- and `successor`: the key, log, id and entry of the next attempt, its drafts, and when it may be claimed.
+-- Gives the new facts and reason, the outbox entry's id or '', and that of the next attempt's; nil for what is broken.
+local function transition(move)
+  local mission, known, to, now = move.mission, move.mission.known, move.to, move.now
+  local from, successor = known.status, move.successor
+  check_types(move.log)
+
+  local changes = move.facts or {}
+  changes.status, changes.version, changes.updated, changes.active = to, mission.version + 1, now, now
+  changes.sequence, changes.logged = mission.sequence + 2, mission.logged + 1
+  local counts = {[from] = -1, [to] = 1}
+  local past = {to}
+  if to == 'RUNNING' then
+    changes.started = now
+    past = {}
+  else
+    counts['ever ' .. to] = 1
+    if not known.finished then changes.finished = now end
+  end
+
+  -- How long finished missions ran, in milliseconds, counted in buckets. A mission that is cancelled after it finished
+  -- is taken out again.
+  local by, ran = 0, counted(known.ran)
+  if to == 'COMPLETED' or to == 'FAILED' then
+    by, ran = 1, math.floor((now - known.updated) / 1000)
+    changes.ran = ran
+  elseif ran and to ~= 'RUNNING' then
+    by = -1
+  end
+  local durations = by ~= 0 and tally(move.durations, {[bucket_of(ran)] = by, sum = by * ran})
+  if durations == nil then return nil end
+
+  local facts, next_facts = nil, nil
+  if successor then
+    changes.next = successor.id
+    counts.PENDING, counts['ever created'] = (counts.PENDING or 0) + 1, 1
+    past[#past + 1] = 'created'
+    next_facts = next_attempt(known, move.id, now, successor.not_before)
+    if redis.call('EXISTS', successor.key, successor.log) > 0 then return nil end
+  end
+  facts = with_facts(mission.facts, changes)
+  local after = by_name(facts)
+  local stats = tally(STATS, counts)
+  local history, new = false, false
+  if #past > 0 then history, new = tally(HISTORY, in_history(now, unpack(past))) end
+  if not stats or history == nil then return nil end
+  local was_due, is_due = due(known, ARGV[5]), due(after, ARGV[5])
+
+  local entry, next_entry = '', ''
+  if move.drafts ~= '' then
+    entry = publish(move.id, move.drafts, now, mission.sequence + 1, known.tags, 'old_status=' .. from)
+    if successor then next_entry = publish(successor.id, successor.drafts, now, 1, known.tags, nil, mission.content) end
+  end
+  redis.call('SET', move.key, facts .. '\n' .. move.reason .. '\n' .. mission.content)
+  redis.call('RPUSH', move.log, 'moment=' .. now .. ' from=' .. from .. ' to=' .. to .. ' ' .. move.entry)
+  index(known, move.id, from, to)
+  file(move.id, was_due, is_due)
+  if durations then redis.call('HSET', move.durations, unpack(durations)) end
+  if history then keep_history(now, history, new) end
+  if successor then
+    enter(successor.key, successor.log, successor.id, next_facts, mission.content,
+      'attempt=' .. by_name(next_facts).attempt .. ' retry_of=' .. move.id .. ' ' .. successor.entry)
+  end
+  redis.call('HSET', STATS, 'last_updated', now, 'changed', now, unpack(stats))
+  return facts .. '\n' .. move.reason, entry, next_entry
+end

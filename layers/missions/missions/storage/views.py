@@ -1,0 +1,185 @@
+"""What is shown of many missions: lists, statistics and their history.
+
+A list is two round trips, the others are one. Every method raises StoreUnavailable when Redis does not answer.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from math import ceil
+
+from missions.domain import cursors, durations
+from missions.domain.errors import BrokenRecord, InvalidRequest, MissionRemoved
+from missions.domain.fields import DAY
+from missions.domain.models import (
+    AllTime,
+    History,
+    HistoryQuery,
+    Mission,
+    MissionPage,
+    MissionQuery,
+    MissionStatus,
+    Stats,
+    Step,
+)
+from missions.domain.writes import View
+from missions.log import logger
+from missions.storage import keys, records
+from missions.storage.connection import Connection
+from missions.storage.keys import Keys
+
+OVERDUE = {"deadline", "timeout", "heartbeat_timeout"}  # limits of a mission that is not finished
+STEPS = {"hour": 3600, "day": DAY}  # seconds
+HISTORY = 30 * DAY  # seconds that the history goes back
+
+
+class Views:
+    """The views of all namespaces. `keep` is how many seconds a finished mission is kept; 0 is for ever."""
+
+    def __init__(self, connection: Connection, keep: int) -> None:
+        self._connection = connection
+        self._keep = keep
+
+    def list_missions(self, namespace: str, query: MissionQuery, known: Collection[str] = ()) -> View[MissionPage]:
+        """A page of missions, unless its version is `known`. Raises InvalidRequest for a cursor that is none."""
+        if query.overdue:
+            return View(self._overdue(namespace, query), "")
+        names = Keys(namespace)
+        order = "name" if query.name else query.order
+        # ':' comes behind all digits
+        low = "" if query.created_after is None else records.moment(query.created_after, later=1)
+        high = ":" if query.created_before is None else records.moment(query.created_before)
+        after = ""
+        if query.cursor:
+            after = cursors.member(query.cursor, order)
+            if order == "newest":
+                high = min(high, after)
+            elif order == "oldest":
+                low = max(low, after)
+        statuses = set(query.status or MissionStatus)
+        until = self._connection.until()
+        changed, last, *members = self._connection.script(
+            "list_missions",
+            [names.stats, names.index, names.tags, names.names],
+            query.limit + 1,
+            query.order,
+            low,
+            high,
+            records.name_fact(query.name) if query.name else "",
+            after if order == "name" else "",
+            "".join(keys.letters(each) for each in MissionStatus if each in statuses),
+            *query.tag,
+            until=until,
+        )
+        if changed in known:
+            return View(None, changed)
+        shown = members[: query.limit]
+        places = [member.rpartition("\0")[2] for member in shown]
+        wanted = [names.mission(place[16:]) for place in places]
+        found = self._connection.script("read_missions", wanted, until=until) if wanted else []
+        missions = [
+            mission
+            for place, record in zip(places, found, strict=False)
+            if (mission := _listed(place[16:], record))
+            and mission.status in statuses  # its status may have changed since the index was read
+            and records.moment(mission.created_at) == place[:16]  # of a mission that was lost an index may have more
+        ]
+        if len(found) < len(members):
+            last = shown[len(found) - 1]
+        return View(MissionPage(missions=missions, next_cursor=cursors.encode(order, last) if last else None), changed)
+
+    def _overdue(self, namespace: str, query: MissionQuery) -> MissionPage:
+        """The missions of which a limit has passed and that sweep_missions has not seen yet, the longest first."""
+        names = Keys(namespace)
+        due = keys.due(names.partition)
+        after = cursors.member(query.cursor, "overdue").split(" ", 1) if query.cursor else ["", ""]
+        until = self._connection.until()
+        last_moment, last, *pairs = self._connection.script(
+            "list_due", [due], f"{namespace} ", query.limit + 1, *after, until=until
+        )
+        moments, filed = pairs[::2], pairs[1::2][: query.limit]
+        ids = [each.partition(" ")[2] for each in filed]
+        wanted = [due, *map(names.mission, ids)]
+        args = [self._keep, "records", *filed]
+        found = self._connection.script("look_at_due", wanted, *args, until=until) if ids else []
+        missions = [
+            mission
+            for mission_id, (limit, _, record) in zip(ids, found, strict=False)
+            if limit in OVERDUE and (mission := _listed(mission_id, record)) and _matches(mission, query)
+        ]
+        if len(found) < len(moments):
+            last_moment, last = moments[len(found) - 1], filed[len(found) - 1]
+        cursor = cursors.encode("overdue", f"{last_moment} {last}") if last else None
+        return MissionPage(missions=missions, next_cursor=cursor)
+
+    def get_stats(self, namespace: str, known: Collection[str] = ()) -> View[Stats]:
+        """The statistics, unless their version is `known`. A recount always equals them."""
+        names = Keys(namespace)
+        pairs, buckets = self._connection.script("get_stats", [names.stats, names.durations])
+        counts = _pairs(pairs)
+        changed = counts.get("changed", "")
+        if changed in known:
+            return View(None, changed)
+        by_status = {status: int(counts.get(status, 0)) for status in MissionStatus}
+        completed, failed = by_status[MissionStatus.COMPLETED], by_status[MissionStatus.FAILED]
+        ever = {name: int(counts.get(f"ever {name}", 0)) for name in ("created", "COMPLETED", "FAILED", "CANCELLED")}
+        stats = Stats(
+            total=sum(by_status.values()),
+            by_status=by_status,
+            all_time=AllTime(**{name.lower(): count for name, count in ever.items()}),
+            success_rate=completed / (completed + failed) if completed + failed else None,
+            duration=durations.summary({name: int(count) for name, count in _pairs(buckets).items()}),
+            last_updated=records.seconds(counts["last_updated"]) if "last_updated" in counts else None,
+        )
+        return View(stats, changed)
+
+    def get_history(self, namespace: str, query: HistoryQuery) -> History:
+        """Counts by hour or day. Raises InvalidRequest for a time of which nothing is kept."""
+        names = Keys(namespace)
+        now, *pairs = self._connection.script("get_history", [names.history])
+        step = STEPS[query.step]
+        end = records.seconds(now) if query.end is None else min(query.end, records.seconds(now))
+        begin = end - DAY if query.begin is None else query.begin
+        begin = max(begin, records.seconds(now) - HISTORY)
+        if begin >= end:
+            raise InvalidRequest(
+                422, "validation_failed", "from: must be before to, and to within the last 30 days, which are kept"
+            )
+        first, last = int(begin // step) * step, ceil(end)
+        counts: dict[int, Counter[str]] = {at: Counter() for at in range(first, last, step)}
+        for field, count in _pairs(pairs).items():
+            hour, _, what = field.partition(" ")
+            at = int(hour) * 3600 // step * step
+            if at in counts:
+                counts[at][what.lower()] += int(count)
+        steps = [
+            Step(at=at, **{name: found[name] for name in ("created", "completed", "failed", "cancelled")})
+            for at, found in counts.items()
+        ]
+        return History(step=query.step, history=steps)
+
+
+def _pairs(flat: Sequence[str]) -> Mapping[str, str]:
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def _matches(mission: Mission, query: MissionQuery) -> bool:
+    return (
+        mission.status in (query.status or MissionStatus)
+        and set(query.tag) <= set(mission.tags)
+        and (query.name is None or records.name_fact(mission.name).startswith(records.name_fact(query.name)))
+        and (query.created_after is None or mission.created_at > query.created_after)
+        and (query.created_before is None or mission.created_at < query.created_before)
+    )
+
+
+def _listed(mission_id: str, record: str | None) -> Mission | None:
+    """A mission that an index names. What is missing or broken must not make its page unusable."""
+    try:
+        if record is not None:
+            return records.mission(mission_id, record)
+        logger.error("A mission that an index names is missing", mission_id=mission_id)
+    except MissionRemoved:
+        pass  # since the index was read
+    except BrokenRecord:
+        logger.exception("A mission is left out of a list")
+    return None

@@ -1,0 +1,137 @@
+"""The sweeper: it ends missions of which a limit has passed, and removes those that were kept long enough.
+
+A mission that is RUNNING and silent, too slow or too late becomes FAILED, and one that waits past its deadline becomes
+CANCELLED, by the ordinary transition: with its log entry, its event, and a reason that says which limit it was. Each
+script looks at the limit again, so a worker who is first wins, and two sweepers do no harm.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from missions import runtime, service
+from missions.domain.errors import MissionsError
+from missions.domain.events import OutboxEntry
+from missions.domain.models import MissionStatus
+from missions.domain.writes import OneChange, Write
+from missions.log import logger
+from missions.publishing import relay
+from missions.publishing.emitter import EventStream
+from missions.runtime import Runtime
+from missions.storage.due import Due, Filed
+from missions.storage.keys import partition_of
+from missions.storage.store import Store
+
+TOGETHER = 1000  # missions that are dealt with in one turn
+ACTOR = "sweep_missions"
+REASONS = {  # by the limit that has passed
+    "deadline": "deadline: its time was up",
+    "timeout": "timeout: it ran longer than it may",
+    "heartbeat_timeout": "heartbeat_timeout: it showed no sign of life",
+}
+
+
+@dataclass
+class Report:
+    """What a run did, in missions. `oldest` is how long the first one was due, in milliseconds.
+
+    `unread` counts partitions that did not answer, `left` what could not be done now.
+    """
+
+    failed: int = 0
+    cancelled: int = 0
+    removed: int = 0
+    oldest: int = 0
+    unread: int = 0
+    left: int = 0
+    ended: str = "nothing is due"
+
+
+def sweep(
+    report: Report, connect: Callable[[], EventStream | None], more_time: Callable[[], bool] = lambda: True
+) -> None:
+    """Deal with all missions that are due, until `more_time` says no.
+
+    Their events are published to what `connect` gives, or by the relay. Raises StoreUnavailable when no partition
+    answers.
+    """
+    here, now = runtime.current, time.time()
+    filed, report.unread = here.due.filed(now)
+    if not filed:
+        return
+    report.oldest = max(round((now - first[1]) * 1000) for first, *_ in filed.values())
+    stream = connect()
+    with ExitStack() as stack:
+        run = stream and stack.enter_context(relay.Run(here.outbox, stream, relay.Report(), more_time))
+        while filed:
+            if not more_time():
+                report.ended = "the time is up"
+                return
+            part = _part(filed)
+            ending, finished = _found(here.due.look(part))
+            made = _end(here.store, ending, report)
+            if run and made and run.goes_on():
+                run.publish([(partition_of(entry.namespace), entry) for entry in made])
+            report.removed += _remove(here, finished, more_time)
+            again, away = here.due.filed(now, part)
+            report.unread += away
+            for partition, members in part.items():
+                left = again.get(partition)
+                if left and left[: len(members)] == members:  # nothing could be done; the next run tries again
+                    report.left += len(members)
+                    left = None
+                if left:
+                    filed[partition] = left
+                else:
+                    del filed[partition]
+
+
+def _found(due: Sequence[Due]) -> tuple[list[Due], list[Due]]:
+    """Those that must end, and those that were kept long enough."""
+    for each in due:
+        if each.limit == "broken":
+            logger.error("A mission that is due cannot be read, and is due no more", mission_id=each.mission_id)
+    return [each for each in due if each.limit in REASONS], [each for each in due if each.limit == "retention"]
+
+
+def _part(filed: Filed) -> Filed:
+    """What is dealt with in one turn."""
+    part: Filed = {}
+    room = TOGETHER
+    for partition, members in filed.items():
+        part[partition] = members[:room]
+        room -= len(part[partition])
+        if room <= 0:
+            break
+    return part
+
+
+def _end(store: Store, due: Sequence[Due], report: Report) -> list[OutboxEntry]:
+    """Let these missions become what they must; gives the outbox entries of that."""
+    changes = []
+    for each in due:
+        write = Write(each.namespace, actor=ACTOR)
+        source = MissionStatus(each.status)
+        status = MissionStatus.CANCELLED if source == MissionStatus.PENDING else MissionStatus.FAILED
+        successor = service.next_attempt(write) if status == MissionStatus.FAILED else None
+        change = service.change(status, REASONS[each.limit], write)
+        changes.append(OneChange(write, each.mission_id, change, successor, each.limit, source))
+    made: list[OutboxEntry] = []
+    for came in store.change_each(changes):
+        if isinstance(came, MissionsError):
+            logger.error("A mission that is due was not ended", error=came.detail)
+        elif came:
+            result, entries = came
+            made += entries
+            report.failed += result.value.status == MissionStatus.FAILED
+            report.cancelled += result.value.status == MissionStatus.CANCELLED
+    return made
+
+
+def _remove(here: Runtime, due: Sequence[Due], more_time: Callable[[], bool]) -> int:
+    """Remove these missions; gives how many were. Where there is an archive, what is not written to it stays."""
+    if not here.archive:
+        return here.store.remove_each([(each.namespace, each.mission_id, None) for each in due])
+    written = here.archive.write(here.store, [(each.namespace, each.mission_id) for each in due], more_time)
+    return here.store.remove_each(written)
