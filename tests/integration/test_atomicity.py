@@ -10,7 +10,7 @@ import pytest
 import redis
 from missions import runtime, service
 from missions.domain.errors import MissionsError, StoreUnavailable
-from missions.domain.models import MissionCreate, MissionLogEntry, MissionQuery, MissionStatus
+from missions.domain.models import Claim, MissionCreate, MissionLogEntry, MissionQuery, MissionStatus
 from missions.domain.writes import Write
 from missions.storage import keys
 from missions.storage.keys import Keys
@@ -108,11 +108,30 @@ def test_without_a_bus_nothing_is_put_in_the_outbox(missions: None, redis_client
     assert service.get_stats().total == 1
 
 
+def finish(status: MissionStatus) -> None:
+    service.update_status("a", MissionStatus.RUNNING)
+    service.update_status("a", status)
+
+
 ACTIONS: dict[str, Callable[[Write], object]] = {
-    "create": lambda write: service.create_mission(MissionCreate(id="a", name="a"), write),
+    "create": lambda write: service.create_mission(
+        MissionCreate(id="a", name="a", tags=["t"], retries=1, timeout=60, not_before=1, deadline=4e9), write
+    ),
     "start": lambda write: service.update_status("a", MissionStatus.RUNNING, write=write),
+    "claim": lambda write: service.claim_mission(Claim(), write),
     "complete": lambda write: service.update_status("a", MissionStatus.COMPLETED, write=write),
+    "fail and try again": lambda write: service.update_status("a", MissionStatus.FAILED, write=write),
+    "retry": lambda write: service.retry_mission("a", write),
+    "delete": lambda _: service.delete_mission("a"),
+    "heartbeat": lambda _: service.heartbeat("a"),
     "log": lambda write: service.append_log_entry("a", MissionLogEntry(message="m"), write),
+}
+BEFORE: dict[str, Callable[[], object]] = {
+    "complete": lambda: service.update_status("a", MissionStatus.RUNNING),
+    "fail and try again": lambda: service.update_status("a", MissionStatus.RUNNING),
+    "retry": lambda: service.update_status("a", MissionStatus.CANCELLED),
+    "delete": lambda: finish(MissionStatus.COMPLETED),
+    "heartbeat": lambda: service.update_status("a", MissionStatus.RUNNING),
 }
 
 
@@ -125,8 +144,9 @@ ACTIONS: dict[str, Callable[[Write], object]] = {
         "outbox",
         "stats",
         "durations",
-        "index:PENDING",
-        "index:RUNNING",
+        "index",
+        "queue",
+        "due",
         "token:key:k",
         "namespaces",
     ],
@@ -136,9 +156,9 @@ def test_a_key_of_a_wrong_type_is_found_before_anything_is_written(
 ) -> None:
     if action != "create":
         ACTIONS["create"](Write())
-    if action == "complete":
-        ACTIONS["start"](Write())
-    names = {"outbox": OUTBOX, "namespaces": keys.namespaces(keys.partition_of("default"))}
+    BEFORE.get(action, lambda: None)()
+    partition = keys.partition_of("default")
+    names = {"outbox": OUTBOX, "namespaces": keys.namespaces(partition), "due": keys.due(partition)}
     name = names.get(key, Keys("default").mission("").removesuffix("mission:") + key)
     redis_client.delete(name)
     redis_client.rpush(name, "x") if key in ("mission:a", "token:key:k") else redis_client.set(name, "x")
@@ -151,10 +171,16 @@ def test_a_key_of_a_wrong_type_is_found_before_anything_is_written(
         assert key in UNUSED[action], "it was in the way and not seen"
 
 
-# Keys that an action does not touch.
+# Keys that an action does not touch. A claim passes over a mission that it cannot read.
+FOUND = {"index", "queue", "due"}
 UNUSED = {
-    "create": {"durations", "index:RUNNING"},
-    "start": {"namespaces"},
-    "complete": {"index:PENDING", "namespaces"},
-    "log": {"stats", "durations", "index:PENDING", "index:RUNNING", "namespaces"},
+    "create": {"durations"},
+    "start": {"durations", "namespaces"},
+    "claim": {"durations", "namespaces", "mission:a"},
+    "complete": {"namespaces"},
+    "fail and try again": {"namespaces"},
+    "retry": {"durations", "namespaces", "log:a"},
+    "delete": {"namespaces", "outbox", "token:key:k"},
+    "heartbeat": {*FOUND, "log:a", "outbox", "durations", "token:key:k", "namespaces"},
+    "log": {*FOUND, "durations", "namespaces"},
 }

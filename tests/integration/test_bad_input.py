@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from missions.domain import cursors
 
-from tests.conftest import invoke
+from tests.conftest import Listener, invoke
 
 ARABIC = [cursors.encode("newest", "\u0661" * 16 + "a"), cursors.encode("oldest", "\u0661")]
 DEEP = "[" * 100_000 + "]" * 100_000
@@ -216,9 +216,23 @@ def test_a_bad_id_is_explained_in_words(untouched: Callable[[], None]) -> None:
         assert error["detail"] == "must be 1 to 128 characters of A-Z a-z 0-9 . _ ~ -"
 
 
-def test_a_moment_that_is_no_number_is_told_its_unit(untouched: Callable[[], None]) -> None:
-    answer = invoke("list_missions", query={"created_after": "2026-11-24T12:00:00Z"})
+@pytest.mark.parametrize(
+    "moment", ["yesterday", "2026-11-24", "2026-11-24T12:00:00", "2026-11-24T12:00:00 01:00", "0x5"]
+)
+def test_a_moment_that_is_none_is_told_how_to_write_one(untouched: Callable[[], None], moment: str) -> None:
+    answer = invoke("list_missions", query={"created_after": moment})
+    assert answer.status == 422
     assert "Unix seconds" in answer.body["detail"]
+    assert "time zone" in answer.body["detail"]
+
+
+@pytest.mark.parametrize(
+    "moment", ["2026-11-24T12:00:00Z", "2026-11-24t13:00:00.000+01:00", "1795521600", "1.7955216e9"]
+)
+def test_a_moment_may_be_written_in_iso_8601(stream: Listener, moment: str) -> None:
+    assert invoke("list_missions", query={"created_after": moment}).status == 200
+    far = invoke("create_mission", body={"name": "n", "deadline": "2100-01-01T00:00:00Z"})
+    assert far.body["deadline"] == 4102444800
 
 
 def test_a_caller_who_asks_for_the_statistics_at_the_wrong_path_is_told_the_right_one(

@@ -16,12 +16,18 @@ OPERATIONS = [
     ("append_log_entry", 201),
     ("get_log", 200),
     ("get_stats", 200),
+    ("get_history", 200),
+    ("claim_mission", 200),
+    ("heartbeat", 200),
+    ("cancel_missions", 200),
+    ("retry_mission", 409),
+    ("delete_mission", 409),
     ("health", 200),
 ]
 
 
 @pytest.mark.parametrize(("operation", "status"), OPERATIONS)
-def test_a_sample_invocation_is_answered_with_success(stream: Listener, operation: str, status: int) -> None:
+def test_a_sample_invocation_is_answered(stream: Listener, operation: str, status: int) -> None:
     invoke("create_mission")
     assert invoke(operation).status == (200 if operation == "create_mission" else status)
 
@@ -39,6 +45,15 @@ def test_a_created_mission_is_answered_as_the_design_shows_it(stream: Listener) 
         "reason": None,
         "version": 1,
         "updated_at": created_at,
+        "active_at": created_at,
+        "attempt": 1,
+        "tags": [],
+        "retries": 0,
+        "backoff": 0,
+        **dict.fromkeys(
+            ["started_at", "finished_at", "duration", "progress", "note", "worker", "retry_of", "next_attempt"]
+        ),
+        **dict.fromkeys(["timeout", "heartbeat_timeout", "deadline", "not_before", "retention"]),
     }
     assert invoke("get_mission").body == answer.body | {"created_at": created_at}
 
@@ -144,6 +159,7 @@ def test_statistics_count_every_mission_by_its_status(stream: Listener) -> None:
     assert invoke("get_stats").body["stats"] == {
         "total": 2,
         "by_status": {"PENDING": 1, "RUNNING": 1, "COMPLETED": 0, "FAILED": 0, "CANCELLED": 0},
+        "all_time": {"created": 2, "completed": 0, "failed": 0, "cancelled": 0},
         "success_rate": None,
         "duration": {"count": 0, "mean": None, "p50": None, "p95": None},
         "last_updated": changed["updated_at"],

@@ -38,6 +38,9 @@ from missions.domain.models import (
 from missions.domain.writes import DEFAULT, Change, NewEntry, NextAttempt, OneChange, Result, View, Write
 from missions.publishing.emitter import Emitter, EventStream
 
+CANCELLED = 100  # missions that are cancelled together
+CANCEL_PAGES = 10  # of a list that are read to find them
+
 
 def set_event_stream(stream: EventStream | None) -> None:
     """Publish to this stream instead of the bus that the settings name; None goes back to that bus."""
@@ -132,15 +135,13 @@ def cancel_missions(cancel: Cancel, write: Write | None = None) -> CancelledPage
     Raises KeyReused.
     """
     write = write or Write()
-    more = False
+    cursor = None
     if isinstance(cancel, CancelMatching):
-        chosen = MissionQuery.model_validate(cancel.filter.model_dump() | {"order": "oldest", "limit": 100})
-        page = list_missions(write.namespace, chosen)
-        ids, more = [each.id for each in page.missions], page.next_cursor is not None
-        asked = compact_json(cancel.model_dump(mode="json"))
-        ids = runtime.current.store.recorded(write, asked, ids) if write.key and ids else ids
+        ids, cursor = _matching(cancel, write.namespace)
     else:
-        ids = list(dict.fromkeys(cancel.ids))
+        ids = cancel.ids
+    if write.key:
+        ids = runtime.current.store.recorded(write, compact_json(cancel.model_dump(mode="json")), ids)
     # Each has a token of its own, made from the request's, so that a repeat does to none what it did before.
     done = runtime.current.store.change_each(
         [
@@ -149,12 +150,12 @@ def cancel_missions(cancel: Cancel, write: Write | None = None) -> CancelledPage
                 each,
                 change(MissionStatus.CANCELLED, cancel.reason, write),
             )
-            for each in ids
+            for each in dict.fromkeys(ids)
         ]
     )
     made: list[events.OutboxEntry] = []
     results = []
-    for mission_id, came in zip(ids, done, strict=True):
+    for mission_id, came in zip(dict.fromkeys(ids), done, strict=True):
         if isinstance(came, StoreUnavailable):
             results.append(Cancelled(id=mission_id, outcome="unknown", detail=came.detail))
         elif isinstance(came, MissionsError):
@@ -165,7 +166,7 @@ def cancel_missions(cancel: Cancel, write: Write | None = None) -> CancelledPage
             outcome = "cancelled" if result.outcome == "changed" else "unchanged"
             results.append(Cancelled.model_validate({"id": mission_id, "outcome": outcome}))
     runtime.current.publish(made)
-    return CancelledPage(results=results, more=more)
+    return CancelledPage(results=results, next_cursor=cursor)
 
 
 def append_log_entry(mission_id: str, entry: MissionLogEntry, write: Write | None = None) -> Result[LogEntry]:
@@ -190,6 +191,20 @@ def append_log_entries(
 def get_mission(mission_id: str, namespace: str = DEFAULT) -> Mission:
     """The mission as it is now. Raises MissionNotFound."""
     return runtime.current.store.get_mission(namespace, mission_id)
+
+
+def _matching(cancel: CancelMatching, namespace: str) -> tuple[list[str], str | None]:
+    """The first missions that match, and where the others begin. A page of a list may be short, so it reads several."""
+    ids: list[str] = []
+    cursor = cancel.cursor
+    for _ in range(CANCEL_PAGES):
+        asked = cancel.filter.model_dump() | {"order": "oldest", "limit": CANCELLED - len(ids), "cursor": cursor}
+        page = list_missions(namespace, MissionQuery.model_validate(asked))
+        ids += [each.id for each in page.missions]
+        cursor = page.next_cursor
+        if cursor is None or len(ids) == CANCELLED:
+            break
+    return ids, cursor
 
 
 def list_missions(namespace: str = DEFAULT, query: MissionQuery | None = None) -> MissionPage:

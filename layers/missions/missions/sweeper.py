@@ -19,7 +19,7 @@ from missions.log import logger
 from missions.publishing import relay
 from missions.publishing.emitter import EventStream
 from missions.runtime import Runtime
-from missions.storage.due import Due, Filed
+from missions.storage.due import PAGE, Due, Filed
 from missions.storage.keys import partition_of
 from missions.storage.store import Store
 
@@ -45,13 +45,13 @@ class Report:
     oldest: int = 0
     unread: int = 0
     left: int = 0
-    ended: str = "nothing is due"
+    ended: str = "all that was due was looked at"
 
 
 def sweep(
     report: Report, connect: Callable[[], EventStream | None], more_time: Callable[[], bool] = lambda: True
 ) -> None:
-    """Deal with all missions that are due, until `more_time` says no.
+    """Deal with all missions that are due, until `more_time` says no: first with those that must end.
 
     Their events are published to what `connect` gives, or by the relay. Raises StoreUnavailable when no partition
     answers.
@@ -64,35 +64,47 @@ def sweep(
     stream = connect()
     with ExitStack() as stack:
         run = stream and stack.enter_context(relay.Run(here.outbox, stream, relay.Report(), more_time))
-        while filed:
-            if not more_time():
-                report.ended = "the time is up"
-                return
-            part = _part(filed)
-            ending, finished = _found(here.due.look(part))
-            made = _end(here.store, ending, report)
+
+        def end(due: Sequence[Due]) -> bool:
+            made = _end(here.store, [each for each in due if each.limit in REASONS], report)
             if run and made and run.goes_on():
                 run.publish([(partition_of(entry.namespace), entry) for entry in made])
-            report.removed += _remove(here, finished, more_time)
-            again, away = here.due.filed(now, part)
-            report.unread += away
-            for partition, members in part.items():
-                left = again.get(partition)
-                if left and left[: len(members)] == members:  # nothing could be done; the next run tries again
-                    report.left += len(members)
-                    left = None
-                if left:
-                    filed[partition] = left
-                else:
-                    del filed[partition]
+            return True
+
+        def remove(due: Sequence[Due]) -> bool:
+            return _remove(here, [each for each in due if each.limit == "retention"], report, more_time)
+
+        report.left = _each(filed, now, end, report, more_time)
+        if report.left:
+            filed, _ = here.due.filed(now, dict.fromkeys(filed, 0))
+            report.left = _each(filed, now, remove, report, more_time)
 
 
-def _found(due: Sequence[Due]) -> tuple[list[Due], list[Due]]:
-    """Those that must end, and those that were kept long enough."""
-    for each in due:
-        if each.limit == "broken":
-            logger.error("A mission that is due cannot be read, and is due no more", mission_id=each.mission_id)
-    return [each for each in due if each.limit in REASONS], [each for each in due if each.limit == "retention"]
+def _each(
+    filed: Filed, now: float, deal: Callable[[Sequence[Due]], bool], report: Report, more_time: Callable[[], bool]
+) -> int:
+    """Deal with what is filed, and with what is filed behind it, until this says no; gives how many are left."""
+    due, passed = runtime.current.due, dict.fromkeys(filed, 0)  # how many of a partition are passed over
+    goes_on = True
+    while filed and goes_on:
+        if not more_time():
+            report.ended = "the time is up"
+            break
+        part = _part(filed)
+        found = due.look(part)
+        for each in found:
+            if each.limit == "broken":
+                logger.error("A mission that is due cannot be read, and is due no more", mission_id=each.mission_id)
+        goes_on = deal(found)
+        again, _ = due.filed(now, {partition: passed[partition] for partition in part})
+        for partition, members in part.items():
+            left = again.get(partition, [])
+            passed_over = {member for member, _ in members} & {member for member, _ in left}
+            passed[partition] += len(passed_over)
+            filed[partition] = [each for each in left if each[0] not in passed_over]
+            if not filed[partition] and len(left) < PAGE:
+                del filed[partition]
+    return sum(passed.values()) + sum(map(len, filed.values()))
 
 
 def _part(filed: Filed) -> Filed:
@@ -129,9 +141,11 @@ def _end(store: Store, due: Sequence[Due], report: Report) -> list[OutboxEntry]:
     return made
 
 
-def _remove(here: Runtime, due: Sequence[Due], more_time: Callable[[], bool]) -> int:
-    """Remove these missions; gives how many were. Where there is an archive, what is not written to it stays."""
-    if not here.archive:
-        return here.store.remove_each([(each.namespace, each.mission_id, None) for each in due])
-    written = here.archive.write(here.store, [(each.namespace, each.mission_id) for each in due], more_time)
-    return here.store.remove_each(written)
+def _remove(here: Runtime, due: Sequence[Due], report: Report, more_time: Callable[[], bool]) -> bool:
+    """Remove these missions. Where there is an archive, what is not written to it stays; then it says no."""
+    if here.archive:
+        written = here.archive.write(here.store, [(each.namespace, each.mission_id) for each in due], more_time)
+        report.removed += here.store.remove_each(written)
+        return len(written) == len(due)
+    report.removed += here.store.remove_each([(each.namespace, each.mission_id, None) for each in due])
+    return True

@@ -144,15 +144,17 @@ def _text(minimum: int, maximum: int, **schema: Any) -> Any:
     return Field(min_length=minimum, max_length=maximum, json_schema_extra=schema)
 
 
-def _seconds(minimum: int, maximum: int) -> Any:
+def _whole(minimum: int, maximum: int) -> Any:
     return Annotated[int, Field(ge=minimum, le=maximum), BeforeValidator(_no_bool)]
 
 
-Lease = _seconds(1, DAY)
-Timeout = _seconds(1, 365 * DAY)
-Backoff = _seconds(0, DAY)
-Retention = _seconds(60, 3650 * DAY)
-Retries = _seconds(0, 10)
+Lease = _whole(1, DAY)
+Timeout = _whole(1, 365 * DAY)
+_Backoff = Annotated[int, Field(ge=0, le=DAY)]
+Backoff = Annotated[_Backoff, BeforeValidator(_no_bool), _null_as(0, _Backoff | None)]
+Retention = _whole(60, 3650 * DAY)
+_Retries = Annotated[int, Field(ge=0, le=10)]
+Retries = Annotated[_Retries, BeforeValidator(_no_bool), _null_as(0, _Retries | None)]
 MissionId = Annotated[
     str,
     AfterValidator(_id),
@@ -166,7 +168,8 @@ _Description = Annotated[str, _text(0, 4000, pattern=NO_NUL), AfterValidator(_no
 Description = Annotated[_Description, _null_as("", _Description | None)]
 Tag = Annotated[str, AfterValidator(_tag), WithJsonSchema({"type": "string", "pattern": f"^{TAG}$"})]
 # A set: in one order, each once
-Tags = Annotated[list[Tag], Field(max_length=10), AfterValidator(lambda tags: sorted(set(tags)))]
+_Tags = Annotated[list[Tag], Field(max_length=10), AfterValidator(lambda tags: sorted(set(tags)))]
+Tags = Annotated[_Tags, _null_as([], _Tags | None)]
 Worker = Annotated[str, _text(1, 200, pattern=ONE_LINE), AfterValidator(_not_blank)]
 Note = Worker
 Progress = Annotated[float, Field(ge=0, le=1), BeforeValidator(_no_bool)]

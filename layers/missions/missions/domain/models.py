@@ -212,12 +212,13 @@ class CancelIds(_Request):
 
 
 class CancelMatching(_Request):
-    """Up to 100 missions to cancel, the oldest that match."""
+    """Up to 100 missions to cancel, the oldest that match, or those after the `next_cursor` of the request before."""
 
     model_config = _example(filter={"tag": ["env=prod"]}, reason="superseded")
 
     filter: MissionFilter
     reason: Reason | None = None
+    cursor: Cursor | None = None
 
 
 def _by(body: Any) -> str:
@@ -298,13 +299,20 @@ class SignOfLife(_Model):
     """What a worker learns when it shows a sign of life: the status, and until when it must show the next one."""
 
     model_config = _example(
-        id="deploy-42", status="RUNNING", reason=None, version=2, active_at=1703001350.789, next_before=1703001410.789
+        id="deploy-42",
+        status="RUNNING",
+        reason=None,
+        version=2,
+        worker="worker-1",
+        active_at=1703001350.789,
+        next_before=1703001410.789,
     )
 
     id: str
     status: MissionStatus
     reason: str | None
     version: int
+    worker: str | None
     active_at: float
     next_before: float | None
 
@@ -321,12 +329,12 @@ class Cancelled(_Model):
 
 
 class CancelledPage(_Model):
-    """What became of each mission; `more` says whether others match the filter."""
+    """What became of each mission; `next_cursor` is where others that match the filter begin, and null without them."""
 
-    model_config = _example(results=[{"id": "deploy-42", "outcome": "cancelled", "detail": None}], more=False)
+    model_config = _example(results=[{"id": "deploy-42", "outcome": "cancelled", "detail": None}], next_cursor=None)
 
     results: list[Cancelled]
-    more: bool
+    next_cursor: str | None
 
 
 class LogEntry(_Model):

@@ -1,6 +1,6 @@
 """The missions that are due: somebody has to look at them, as one of their limits may have passed."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from missions.domain.errors import StoreUnavailable
@@ -10,6 +10,7 @@ from missions.storage.keys import Keys
 
 PAGE = 500  # missions of a partition that are read at once
 TOGETHER = 50  # of them that one script looks at, so that it takes less than a millisecond
+EVERYWHERE = dict.fromkeys(range(keys.PARTITIONS), 0)
 Filed = dict[int, list[tuple[str, float]]]  # by partition what is filed as due, and since when in Unix seconds
 
 
@@ -32,15 +33,16 @@ class DueMissions:
         self._connection = connection
         self._keep = keep
 
-    def filed(self, now: float, partitions: Iterable[int] = range(keys.PARTITIONS)) -> tuple[Filed, int]:
+    def filed(self, now: float, after: Mapping[int, int] = EVERYWHERE) -> tuple[Filed, int]:
         """What is filed as due by `now` (Unix seconds), in one pipeline, and how many partitions are away.
 
-        Raises StoreUnavailable when no partition answers.
+        `after` are the partitions to read, each with how many of its missions are passed over. Raises StoreUnavailable
+        when no partition answers.
         """
-        every = list(partitions)
+        every = list(after)
         found = self._connection.commands(
-            ("ZRANGE", keys.due(each), 0, int(now * 1_000_000), "BYSCORE", "LIMIT", 0, PAGE, "WITHSCORES")
-            for each in every
+            ("ZRANGE", keys.due(each), 0, int(now * 1_000_000), "BYSCORE", "LIMIT", passed, PAGE, "WITHSCORES")
+            for each, passed in after.items()
         )
         if every and all(each is None for each in found):
             raise StoreUnavailable

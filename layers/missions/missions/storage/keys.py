@@ -37,8 +37,8 @@ def due(partition: int) -> str:
 
 
 def letters(status: str) -> str:
-    """What stands for a status in the index and among the tags."""
-    return status[:2]
+    """What stands for a status in the index: two letters, and two more for missions that wait for their moment."""
+    return "PEWA" if status == "PENDING" else status[:2]
 
 
 class Keys:
@@ -62,33 +62,22 @@ class Keys:
 
     @property
     def index(self) -> str:
-        """A sorted set: two letters of the status and the place of each mission."""
+        """A sorted set of all that missions are found by, in the order of its texts.
+
+        Two letters of the status and the place of each mission; 'n', the name in small letters, NUL and the place; and
+        for each of its tags 't', the tag, NUL, the two letters and the place.
+        """
         return f"{self._prefix}index"
 
     @property
-    def tags(self) -> str:
-        """A sorted set: for each tag of each mission the tag, NUL, two letters of the status and the place."""
-        return f"{self._prefix}tags"
-
-    @property
-    def names(self) -> str:
-        """A sorted set: the name in small letters, NUL and the place of each mission."""
-        return f"{self._prefix}names"
-
-    @property
     def queue(self) -> str:
-        """A sorted set: the place of each PENDING mission, by the moment from which it may be claimed."""
+        """A sorted set: the place of each PENDING mission that may not be claimed before some moment, by that moment."""
         return f"{self._prefix}queue"
 
     @property
     def stats(self) -> str:
-        """A hash: how many missions have each status, how many ever had, and when that and anything last changed."""
+        """A hash: how many missions have each status, ever had it, got it in each hour; and when the last changes were."""
         return f"{self._prefix}stats"
-
-    @property
-    def history(self) -> str:
-        """A hash: how many missions were created, completed, failed and cancelled in each hour."""
-        return f"{self._prefix}history"
 
     @property
     def durations(self) -> str:
@@ -96,5 +85,5 @@ class Keys:
         return f"{self._prefix}durations"
 
     def found(self) -> list[str]:
-        """Where a mission is found or counted, in the order of move.lua."""
-        return [self.history, self.index, self.tags, self.names, self.queue, due(self.partition)]
+        """Where a mission is found, in the order of enter.lua."""
+        return [self.index, self.queue, due(self.partition)]

@@ -123,6 +123,7 @@ def sign_of_life(mission_id: str, line: str, reason: str) -> SignOfLife:
         status=MissionStatus(known["status"]),
         reason=from_json(reason) if reason else None,
         version=int(known["version"]),
+        worker=_text(known, "worker"),
         active_at=active,
         next_before=active + int(silence) if silence and running else None,
     )

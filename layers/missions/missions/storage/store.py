@@ -79,8 +79,9 @@ class Store:
         names = Keys(write.namespace)
         content, text = records.content(payload), _json(drafts)
         log_context.append_keys(mission_id=mission_id)
-        shared, first = self._shared(names, write, "create_mission", payload.id or "", content)
+        shared = [*self._token(names, write), *names.found()]
         own = [names.mission(mission_id), names.log(mission_id), keys.namespaces(names.partition)]
+        first = self._attempt(write, "create_mission", payload.id or "", content)
         args = [mission_id, content, records.given_facts(payload), records.log_text(entry), text]
         reply = self._connection.script("create_mission", shared + own, *first, *args)
         match reply:
@@ -151,7 +152,8 @@ class Store:
         worker = records.text_fact(claim.worker) if claim.worker else ""
         text = _json(change.drafts)
         for _ in range(CLAIM_ROUNDS):
-            asked, found = [first[0], first[1], CANDIDATES, *claim.tags], [names.queue, shared[1], names.tags]
+            found = [names.queue, shared[1], names.index, keys.due(names.partition)]
+            asked = [first[0], first[1], CANDIDATES, write.namespace, *claim.tags]
             reply = self._connection.script("find_candidates", found, *asked, until=until)
             if reply[0] == "found":
                 places = reply[1:]
@@ -301,7 +303,7 @@ class Store:
         ]
 
     def _shared(self, names: Keys, write: Write, script: str, *request: str) -> Call:
-        """What a script is given first that moves a mission (move.lua)."""
+        """What a script is given first that moves a mission (enter.lua, move.lua)."""
         return self._token(names, write) + names.found(), [*self._attempt(write, script, *request), self._keep]
 
     # Reads

@@ -12,6 +12,7 @@ from missions.domain.errors import BrokenRecord, InvalidRequest, MissionRemoved
 from missions.domain.fields import DAY
 from missions.domain.models import (
     AllTime,
+    FieldError,
     History,
     HistoryQuery,
     Mission,
@@ -28,6 +29,8 @@ from missions.storage.connection import Connection
 from missions.storage.keys import Keys
 
 OVERDUE = {"deadline", "timeout", "heartbeat_timeout"}  # limits of a mission that is not finished
+ENDS = ("COMPLETED", "FAILED", "CANCELLED")
+STATISTICS = (*MissionStatus, *(f"ever {name}" for name in ENDS), "removed", "last_updated", "changed")
 STEPS = {"hour": 3600, "day": DAY}  # seconds
 HISTORY = 30 * DAY  # seconds that the history goes back
 
@@ -59,7 +62,7 @@ class Views:
         until = self._connection.until()
         changed, last, *members = self._connection.script(
             "list_missions",
-            [names.stats, names.index, names.tags, names.names],
+            [names.stats, names.index],
             query.limit + 1,
             query.order,
             low,
@@ -114,18 +117,19 @@ class Views:
     def get_stats(self, namespace: str, known: Collection[str] = ()) -> View[Stats]:
         """The statistics, unless their version is `known`. A recount always equals them."""
         names = Keys(namespace)
-        pairs, buckets = self._connection.script("get_stats", [names.stats, names.durations])
-        counts = _pairs(pairs)
-        changed = counts.get("changed", "")
+        found, buckets = self._connection.script("get_stats", [names.stats, names.durations], *STATISTICS)
+        counts = {name: value for name, value in zip(STATISTICS, found, strict=True) if value is not None}
+        changed = f"{counts.get('last_updated', '')}-{counts.get('changed', '')}"
         if changed in known:
             return View(None, changed)
         by_status = {status: int(counts.get(status, 0)) for status in MissionStatus}
         completed, failed = by_status[MissionStatus.COMPLETED], by_status[MissionStatus.FAILED]
-        ever = {name: int(counts.get(f"ever {name}", 0)) for name in ("created", "COMPLETED", "FAILED", "CANCELLED")}
+        total = sum(by_status.values())
+        ever = {name.lower(): int(counts.get(f"ever {name}", 0)) for name in ENDS}
         stats = Stats(
-            total=sum(by_status.values()),
+            total=total,
             by_status=by_status,
-            all_time=AllTime(**{name.lower(): count for name, count in ever.items()}),
+            all_time=AllTime(created=total + int(counts.get("removed", 0)), **ever),
             success_rate=completed / (completed + failed) if completed + failed else None,
             duration=durations.summary({name: int(count) for name, count in _pairs(buckets).items()}),
             last_updated=records.seconds(counts["last_updated"]) if "last_updated" in counts else None,
@@ -135,24 +139,24 @@ class Views:
     def get_history(self, namespace: str, query: HistoryQuery) -> History:
         """Counts by hour or day. Raises InvalidRequest for a time of which nothing is kept."""
         names = Keys(namespace)
-        now, *pairs = self._connection.script("get_history", [names.history])
+        now, *pairs = self._connection.script("get_history", [names.stats])
         step = STEPS[query.step]
         end = records.seconds(now) if query.end is None else min(query.end, records.seconds(now))
         begin = end - DAY if query.begin is None else query.begin
         begin = max(begin, records.seconds(now) - HISTORY)
         if begin >= end:
-            raise InvalidRequest(
-                422, "validation_failed", "from: must be before to, and to within the last 30 days, which are kept"
-            )
+            words = "must be before 'to', which must be within the last 30 days: no more is kept"
+            error = FieldError(place="query", pointer="/from", detail=words)
+            raise InvalidRequest(422, "validation_failed", f"from: {words}", errors=[error])
         first, last = int(begin // step) * step, ceil(end)
         counts: dict[int, Counter[str]] = {at: Counter() for at in range(first, last, step)}
         for field, count in _pairs(pairs).items():
             hour, _, what = field.partition(" ")
-            at = int(hour) * 3600 // step * step
+            at = int(hour) * 3600 // step * step if hour.isdecimal() else -1  # of a statistic
             if at in counts:
                 counts[at][what.lower()] += int(count)
         steps = [
-            Step(at=at, **{name: found[name] for name in ("created", "completed", "failed", "cancelled")})
+            Step(at=at, **{name.lower(): found[name.lower()] for name in ("created", *ENDS)})
             for at, found in counts.items()
         ]
         return History(step=query.step, history=steps)

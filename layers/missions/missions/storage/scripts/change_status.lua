@@ -1,7 +1,7 @@
 #!lua
 -- Changes a mission's status, when its version and the status table allow it. A mission that becomes FAILED and has
 -- retries left gets its next attempt here, so that there is always one and never two.
--- KEYS: 1 to 9 see write.lua and move.lua, 10 mission, 11 log, 12 durations, 13 and 14 mission and log of the next
+-- KEYS: 1 to 6 see write.lua and enter.lua, 7 mission, 8 log, 9 durations, 10 and 11 mission and log of the next
 --       attempt, when the new status is FAILED
 -- ARGV: 1 to 5 see write.lua and move.lua, 6 mission id, 7 new status, 8 versions to match, as ' 1 2 ', or '*' for any,
 --       9 reason as JSON or '', 10 log entry, 11 drafts of two events, or '' for none, 12 the statuses from which the
@@ -14,7 +14,7 @@
 
 local answer, replayed, reused = recorded()
 if reused then return {'reused'} end
-local mission, what = mission_at(KEYS[10])
+local mission, what = mission_at(KEYS[7])
 if not mission then return what end
 if answer then
   local outcome, first = answer:match('^(%S+) (.*)$')
@@ -39,12 +39,15 @@ if to == 'FAILED' and attempt <= retries then
   local wait = math.min((counted(known.backoff) or 0) * 2 ^ (attempt - 1), 86400)
   local not_before = now + wait * 1000000
   if not (known.deadline and not_before >= tonumber(known.deadline)) then
-    successor = {key = KEYS[13], log = KEYS[14], id = ARGV[14], entry = ARGV[15], drafts = ARGV[16], not_before = not_before}
+    successor = {
+      key = KEYS[10], log = KEYS[11], id = ARGV[14], entry = ARGV[15], drafts = ARGV[16],
+      not_before = wait > 0 and not_before or nil,
+    }
   end
 end
 local state, entry, next_entry = transition({
-  mission = mission, key = KEYS[10], log = KEYS[11], id = ARGV[6], to = to, now = now, reason = ARGV[9],
-  entry = ARGV[10], drafts = ARGV[11], durations = KEYS[12], successor = successor,
+  mission = mission, key = KEYS[7], log = KEYS[8], id = ARGV[6], to = to, now = now, reason = ARGV[9],
+  entry = ARGV[10], drafts = ARGV[11], durations = KEYS[9], successor = successor,
 })
 if not state then return {'broken'} end
 record('changed ' .. state)

@@ -1,6 +1,6 @@
 #!lua
 -- Gives the first of these candidates that is still PENDING to a worker: it becomes RUNNING.
--- KEYS: 1 to 9 see write.lua and move.lua, 10.. mission and log of each candidate
+-- KEYS: 1 to 6 see write.lua and enter.lua, 7.. mission and log of each candidate
 -- ARGV: 1 to 5 see write.lua and move.lua, 6 worker or '', 7 lease in seconds or '', 8 log entry, 9 drafts of two
 --       events, or '' for none, 10.. place of each candidate
 -- Replies {'claimed', replayed, id, facts and reason, what the caller sent, outbox entry id or ''}, without the last
@@ -15,11 +15,12 @@ if answer then
 end
 
 for i = 10, #ARGV do
-  local place, key, log = ARGV[i], KEYS[2 * i - 10], KEYS[2 * i - 9]
+  local place, key, log = ARGV[i], KEYS[2 * i - 13], KEYS[2 * i - 12]
   local mission = mission_at(key)
-  if not mission or mission.known.status ~= 'PENDING' or mission.known.created ~= place:sub(1, 16) then
-    redis.call('ZREM', QUEUE, place) -- it went while it was a candidate, or was lost
-  else
+  if not mission or mission.known.created ~= place:sub(1, 16) then -- it was lost, and would be a candidate for ever
+    redis.call('ZREM', INDEX, 'PE' .. place, 'WA' .. place)
+    redis.call('ZREM', QUEUE, place)
+  elseif mission.known.status == 'PENDING' then
     local known, now = mission.known, clock(mission.known.active)
     if not (known.deadline and known.deadline <= now) and not (known.not_before and known.not_before > now) then
       local facts, id = {}, place:sub(17)

@@ -1,60 +1,66 @@
 #!lua
--- Creates a mission: record, log, indexes, statistics, outbox and token together, or nothing.
--- KEYS: 1 to 9 see write.lua and move.lua, 10 mission, 11 log, 12 namespaces of the partition
--- ARGV: 1 to 5 see write.lua and move.lua, 6 mission id, 7 what the caller sent, 8 the facts in it that scripts read,
---       9 first log entry, 10 drafts of two events, or '' for none
+-- Creates a mission: record, log, index, statistics, outbox and token together, or nothing.
+-- KEYS: 1 to 6 see write.lua and enter.lua, 7 mission, 8 log, 9 namespaces of the partition
+-- ARGV: 1 to 4 see write.lua, 5 mission id, 6 what the caller sent, 7 the facts in it that scripts read, 8 first log
+--       entry, 9 drafts of two events, or '' for none
 -- Replies {'created' or 'exists', replayed, id, facts and reason, outbox entry id or ''}; or {'conflict'}, {'broken'},
 -- {'reused'}, {'past'} when its deadline is.
 -- The id of a mission that was removed is free: the new one counts on where that one ended.
--- @include move
+-- @include enter
 
-local mission, log, namespaces = KEYS[10], KEYS[11], KEYS[12]
+local function new(moment, version, sequence) -- facts of a mission that is created at this moment
+  return 'status=PENDING version=' .. version .. ' created=' .. moment .. ' updated=' .. moment .. ' active=' .. moment
+    .. ' sequence=' .. sequence .. ' logged=1 ' .. ARGV[7]
+end
+
+local mission, log = KEYS[7], KEYS[8]
 local leftover = false -- a log of a mission of this id that was lost
-local version, sequence, last = 0, 0, nil
+local version, first, sequence, last = '1', '1', '2', nil -- numbers would be made texts, which costs more
 if redis.call('EXISTS', mission, log, KEYS[2]) > 0 then -- nearly always all three are new
   local answer, replayed, reused = recorded()
   if reused then return {'reused'} end
   if answer then
     local outcome, id, state = answer:match('^(%S+) (%S+) (.*)$')
-    return {outcome, replayed, id, state, ''}
+    return {outcome, replayed, id, outcome == 'created' and new(state:match('(%d+) (%d+) (%d+)')) .. '\n' or state, ''}
   end
   local found = redis.call('GET', mission)
   if found then
     local state, content = found:match('^([^\n]*\n[^\n]*)\n(.*)$')
-    last = state and fact(state:match('^[^\n]*'), 'removed')
+    last = state and fact(state, 'removed')
     if last then
-      version, sequence = count(state, 'version'), count(state, 'sequence')
+      version, sequence = tonumber(fact(state, 'version')), tonumber(fact(state, 'sequence'))
       if not (version and sequence) then return {'broken'} end
-    elseif content ~= ARGV[7] then
+      version, first, sequence = version + 1, sequence + 1, sequence + 2
+    elseif content ~= ARGV[6] then
       return {'conflict'}
     else
-      record('exists ' .. ARGV[6] .. ' ' .. state)
-      return {'exists', 0, ARGV[6], state, ''}
+      record('exists ' .. ARGV[5] .. ' ' .. state)
+      return {'exists', 0, ARGV[5], state, ''}
     end
   end
   leftover = redis.call('LLEN', log) > 0
 end
 
 local now = clock(last)
-local deadline = fact(ARGV[8], 'deadline')
-if deadline and deadline <= now then return {'past'} end
+local known = {named = ARGV[7]:match('named=(%S*)$')}
+if #ARGV[7] > #known.named + 6 then -- seldom: more than the name
+  for _, name in ipairs({'tags', 'deadline', 'not_before'}) do known[name] = fact(ARGV[7], name) end
+end
+if known.deadline and known.deadline <= now then return {'past'} end
 redis.call('ZCARD', INDEX)
-redis.call('ZCARD', NAMES)
-redis.call('ZCARD', QUEUE)
-if fact(ARGV[8], 'tags') then redis.call('ZCARD', TAGS) end
-if deadline then redis.call('ZCARD', DUE) end
-redis.call('SCARD', namespaces)
-local stats, first = tally(STATS, {PENDING = 1, ['ever created'] = 1})
-local history, new = tally(HISTORY, in_history(now, 'created'))
-if not (stats and history) then return {'broken'} end
+if known.deadline then redis.call('ZCARD', DUE) end
+if known.not_before then redis.call('ZCARD', QUEUE) end
+local hour = math.floor(now / 3600000000) .. ' created' -- see move.lua
+local counts = redis.call('HMGET', STATS, 'PENDING', hour)
+local pending, in_it = tonumber(counts[1] or 0), tonumber(counts[2] or 0)
+if not (pending and in_it) then return {'broken'} end
+if not counts[1] then redis.call('SCARD', KEYS[9]) end
 
-local facts = 'status=PENDING version=' .. version + 1 .. ' created=' .. now .. ' updated=' .. now .. ' active=' .. now
-  .. ' sequence=' .. sequence + 2 .. ' logged=1 ' .. ARGV[8]
-local entry = ARGV[10] == '' and '' or publish(ARGV[6], ARGV[10], now, sequence + 1, fact(ARGV[8], 'tags'))
+local facts = new(now, version, sequence)
+local entry = ARGV[9] == '' and '' or publish(ARGV[5], ARGV[9], now, first, known.tags)
 if leftover then redis.call('DEL', log) end
-enter(mission, log, ARGV[6], facts, ARGV[7], ARGV[9])
-redis.call('HSET', STATS, 'last_updated', now, 'changed', now, unpack(stats))
-keep_history(now, history, new)
-if first then redis.call('SADD', namespaces, ARGV[4]) end
-record('created ' .. ARGV[6] .. ' ' .. facts .. '\n')
-return {'created', 0, ARGV[6], facts .. '\n', entry}
+enter(mission, log, ARGV[5], facts, known, ARGV[6], ARGV[8], now)
+redis.call('HSET', STATS, 'PENDING', pending + 1, hour, in_it + 1, 'last_updated', now)
+if not counts[1] then redis.call('SADD', KEYS[9], ARGV[4]) end
+record('created ' .. ARGV[5] .. ' ' .. now .. ' ' .. version .. ' ' .. sequence)
+return {'created', 0, ARGV[5], facts .. '\n', entry}

@@ -19,9 +19,3 @@ local function due(known, keep)
   end
   return first, limit
 end
-
-local function by_name(facts)
-  local known = {}
-  for name, value in facts:gmatch('([%w_]+)=(%S*)') do known[name] = value end
-  return known
-end

@@ -1,10 +1,5 @@
--- Named facts: 'status=RUNNING version=2 ...', the first line of a mission and of a log entry. A script changes the
--- facts that it knows and keeps the others, so a later version may add facts and earlier records stay readable. A fact
--- has no space in it; a text has U+001F instead.
-
-local function fact(facts, name)
-  return (' ' .. facts):match(' ' .. name .. '=(%S*)')
-end
+-- To read and to change the facts of a mission.
+-- @include fact
 
 local function counted(value) -- a number that Lua counts exactly, or nil
   value = tonumber(value)
@@ -13,6 +8,12 @@ end
 
 local function count(facts, name)
   return counted(fact(facts, name))
+end
+
+local function by_name(facts)
+  local known = {}
+  for name, value in facts:gmatch('([%w_]+)=(%S*)') do known[name] = value end
+  return known
 end
 
 local function with_facts(facts, changes)

@@ -1,6 +1,6 @@
 #!lua flags=no-writes
--- The history, and the time of the store.
--- KEYS: 1 history
+-- The statistics with the history in them, and the time of the store.
+-- KEYS: 1 statistics
 -- Replies {now, field, count, ...}.
 -- @include clock
 

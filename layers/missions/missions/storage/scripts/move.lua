@@ -1,13 +1,11 @@
--- What the scripts share that create, move or remove a mission. They all have what write.lua says, and
--- KEYS: 4 history, 5 index, 6 tags, 7 names, 8 queue, 9 due missions of the partition
+-- What the scripts share that move a mission, or remove it. They all have what enter.lua says, and
 -- ARGV: 5 how many seconds a finished mission is kept, 0 for ever
--- @include write
+-- @include enter
 -- @include facts
 -- @include due
 
-local STATS, HISTORY, INDEX, TAGS, NAMES, QUEUE, DUE = unpack(KEYS, 3, 9)
-local HOURS = 720 -- that the history goes back
-local GIVEN = {'named', 'tags', 'timeout', 'heartbeat', 'deadline', 'retries', 'backoff', 'retention'}
+local HOURS = 721 -- that the history goes back, and one that is not over
+local GIVEN = {'tags', 'timeout', 'heartbeat', 'deadline', 'retries', 'backoff', 'retention', 'named'}
 
 -- What fields of a hash are after these changes, as HSET takes it; nil when one of them holds no number. Second result:
 -- whether one of them is new.
@@ -23,75 +21,6 @@ local function tally(hash, changes)
     after[#after + 1] = had + changes[field] + 0 -- + 0: no minus zero
   end
   return after, new
-end
-
--- The changes of history when missions are `created`, COMPLETED, FAILED or CANCELLED: one of each.
-local function in_history(now, ...)
-  local changes = {}
-  for _, what in ipairs({...}) do changes[math.floor(now / 3600000000) .. ' ' .. what] = 1 end
-  return changes
-end
-
-local function keep_history(now, after, new)
-  redis.call('HSET', HISTORY, unpack(after))
-  if not new or redis.call('HLEN', HISTORY) <= 4 * (HOURS + 1) then return end
-  local old = {}
-  for _, field in ipairs(redis.call('HKEYS', HISTORY)) do
-    if tonumber(field:match('^%d+')) < now / 3600000000 - HOURS - 1 then old[#old + 1] = field end
-  end
-  if #old > 0 then redis.call('HDEL', HISTORY, unpack(old)) end
-end
-
-local function each_tag(tags, act)
-  for tag in (tags or ''):gmatch('[^,]+') do act(tag) end
-end
-
--- Takes a mission that has a status out of what is ordered by status, and puts it in there with another. nil for none.
-local function index(known, id, from, to)
-  local place = known.created .. id
-  if from then redis.call('ZREM', INDEX, from:sub(1, 2) .. place) end
-  if to then redis.call('ZADD', INDEX, 0, to:sub(1, 2) .. place) end
-  each_tag(known.tags, function(tag)
-    if from then redis.call('ZREM', TAGS, tag .. '\0' .. from:sub(1, 2) .. place) end
-    if to then redis.call('ZADD', TAGS, 0, tag .. '\0' .. to:sub(1, 2) .. place) end
-  end)
-  if from == 'PENDING' then redis.call('ZREM', QUEUE, place) end
-  if to == 'PENDING' then redis.call('ZADD', QUEUE, known.not_before or known.created, place) end
-end
-
-local function file(id, before, after) -- among the missions that are due, when it was due then and is due now
-  if after and after ~= before then
-    redis.call('ZADD', DUE, ('%.0f'):format(after), ARGV[4] .. ' ' .. id)
-  elseif before and not after then
-    redis.call('ZREM', DUE, ARGV[4] .. ' ' .. id)
-  end
-end
-
--- A new mission, found everywhere. Its key and that of its log hold nothing of worth.
-local function enter(mission, log, id, facts, content, entry)
-  local known = by_name(facts)
-  redis.call('SET', mission, facts .. '\n\n' .. content)
-  redis.call('RPUSH', log, 'moment=' .. known.created .. ' ' .. entry)
-  index(known, id, nil, 'PENDING')
-  redis.call('ZADD', NAMES, 0, (known.named or '') .. '\0' .. known.created .. id)
-  file(id, nil, (due(known, ARGV[5])))
-end
-
--- The facts of the attempt that follows this mission, `id`.
-local function next_attempt(known, id, now, not_before)
-  local facts = 'status=PENDING version=1 created=' .. now .. ' updated=' .. now .. ' active=' .. now
-    .. ' sequence=2 logged=1 attempt=' .. (counted(known.attempt) or 1) + 1 .. ' retry_of=' .. id
-    .. ' not_before=' .. ('%016.0f'):format(not_before)
-  for _, name in ipairs(GIVEN) do
-    if known[name] then facts = facts .. ' ' .. name .. '=' .. known[name] end
-  end
-  return facts
-end
-
-local function bucket_of(ran) -- see durations.py: below 32 each number of milliseconds has its own, then 16 to a power
-  local width = 1
-  while ran >= 32 * width do width = width * 2 end
-  return math.floor(ran / width) * width
 end
 
 -- A mission as a script needs it to move it. Without one nil and what to reply.
@@ -116,8 +45,63 @@ end
 local function check_types(log)
   redis.call('LLEN', log)
   redis.call('ZCARD', INDEX)
-  redis.call('ZCARD', TAGS)
-  redis.call('ZCARD', NAMES)
   redis.call('ZCARD', QUEUE)
   redis.call('ZCARD', DUE)
+end
+
+-- Takes a mission with this status out of the index, and puts it in there with another, or with none.
+local function index(known, id, from, to)
+  local place = known.created .. id
+  local leaves = (from == 'PENDING' and known.not_before and 'WA' or from:sub(1, 2)) .. place
+  local enters = to and to:sub(1, 2) .. place
+  redis.call('ZREM', INDEX, leaves)
+  if enters then redis.call('ZADD', INDEX, 0, enters) end
+  if known.tags then
+    for tag in known.tags:gmatch('[^,]+') do
+      redis.call('ZREM', INDEX, 't' .. tag .. '\0' .. leaves)
+      if enters then redis.call('ZADD', INDEX, 0, 't' .. tag .. '\0' .. enters) end
+    end
+  end
+  if from == 'PENDING' and known.not_before then redis.call('ZREM', QUEUE, place) end
+end
+
+local function file(id, before, after) -- among the missions that are due, when it was due then and is due now
+  if after and after ~= before then
+    redis.call('ZADD', DUE, ('%.0f'):format(after), ARGV[4] .. ' ' .. id)
+  elseif before and not after then
+    redis.call('ZREM', DUE, ARGV[4] .. ' ' .. id)
+  end
+end
+
+-- The facts of the attempt that follows this mission, `id`.
+local function next_attempt(known, id, now, not_before)
+  local facts = 'status=PENDING version=1 created=' .. now .. ' updated=' .. now .. ' active=' .. now
+    .. ' sequence=2 logged=1 attempt=' .. (counted(known.attempt) or 1) + 1 .. ' retry_of=' .. id
+  if not_before then facts = facts .. ' not_before=' .. ('%016.0f'):format(not_before) end
+  for _, name in ipairs(GIVEN) do
+    if known[name] then facts = facts .. ' ' .. name .. '=' .. known[name] end
+  end
+  return facts
+end
+
+local function bucket_of(ran) -- see durations.py: below 32 each number of milliseconds has its own, then 16 to a power
+  local width = 1
+  while ran >= 32 * width do width = width * 2 end
+  return math.floor(ran / width) * width
+end
+
+-- The history is in the statistics: how many missions were `created`, COMPLETED, FAILED and CANCELLED in each hour.
+local function in_hour(now, what)
+  return math.floor(now / 3600000000) .. ' ' .. what
+end
+
+-- What is too old is forgotten when a mission ends: only where missions end, they do not grow for ever either.
+local function forget_history(now)
+  if redis.call('HLEN', STATS) <= 4 * HOURS + 20 then return end
+  local old = {}
+  for _, field in ipairs(redis.call('HKEYS', STATS)) do
+    local hour = tonumber(field:match('^(%d+) '))
+    if hour and hour < now / 3600000000 - HOURS then old[#old + 1] = field end
+  end
+  if #old > 0 then redis.call('HDEL', STATS, unpack(old)) end
 end

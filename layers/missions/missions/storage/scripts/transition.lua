@@ -14,12 +14,10 @@ local function transition(move)
   changes.status, changes.version, changes.updated, changes.active = to, mission.version + 1, now, now
   changes.sequence, changes.logged = mission.sequence + 2, mission.logged + 1
   local counts = {[from] = -1, [to] = 1}
-  local past = {to}
   if to == 'RUNNING' then
     changes.started = now
-    past = {}
   else
-    counts['ever ' .. to] = 1
+    counts['ever ' .. to], counts[in_hour(now, to)] = 1, 1
     if not known.finished then changes.finished = now end
   end
 
@@ -35,21 +33,17 @@ local function transition(move)
   local durations = by ~= 0 and tally(move.durations, {[bucket_of(ran)] = by, sum = by * ran})
   if durations == nil then return nil end
 
-  local facts, next_facts = nil, nil
+  local next_facts = nil
   if successor then
     changes.next = successor.id
-    counts.PENDING, counts['ever created'] = (counts.PENDING or 0) + 1, 1
-    past[#past + 1] = 'created'
+    counts.PENDING, counts[in_hour(now, 'created')] = 1, 1
     next_facts = next_attempt(known, move.id, now, successor.not_before)
     if redis.call('EXISTS', successor.key, successor.log) > 0 then return nil end
   end
-  facts = with_facts(mission.facts, changes)
-  local after = by_name(facts)
-  local stats = tally(STATS, counts)
-  local history, new = false, false
-  if #past > 0 then history, new = tally(HISTORY, in_history(now, unpack(past))) end
-  if not stats or history == nil then return nil end
-  local was_due, is_due = due(known, ARGV[5]), due(after, ARGV[5])
+  local facts = with_facts(mission.facts, changes)
+  local stats, new = tally(STATS, counts)
+  if not stats then return nil end
+  local was_due, is_due = due(known, ARGV[5]), due(by_name(facts), ARGV[5])
 
   local entry, next_entry = '', ''
   if move.drafts ~= '' then
@@ -61,11 +55,11 @@ local function transition(move)
   index(known, move.id, from, to)
   file(move.id, was_due, is_due)
   if durations then redis.call('HSET', move.durations, unpack(durations)) end
-  if history then keep_history(now, history, new) end
   if successor then
-    enter(successor.key, successor.log, successor.id, next_facts, mission.content,
-      'attempt=' .. by_name(next_facts).attempt .. ' retry_of=' .. move.id .. ' ' .. successor.entry)
+    enter(successor.key, successor.log, successor.id, next_facts, by_name(next_facts), mission.content,
+      'attempt=' .. fact(next_facts, 'attempt') .. ' retry_of=' .. move.id .. ' ' .. successor.entry, now)
   end
-  redis.call('HSET', STATS, 'last_updated', now, 'changed', now, unpack(stats))
+  redis.call('HSET', STATS, 'last_updated', now, unpack(stats))
+  if new then forget_history(now) end
   return facts .. '\n' .. move.reason, entry, next_entry
 end
