@@ -179,8 +179,8 @@ UNUSED = {
     "claim": {"durations", "namespaces", "mission:a"},
     "complete": {"namespaces"},
     "fail and try again": {"namespaces"},
-    "retry": {"durations", "namespaces", "log:a"},
-    "delete": {"namespaces", "outbox", "token:key:k"},
+    "retry": {"durations", "namespaces", "queue", "log:a"},
+    "delete": {"namespaces", "queue", "outbox", "token:key:k"},
     "heartbeat": {*FOUND, "log:a", "outbox", "durations", "token:key:k", "namespaces"},
     "log": {*FOUND, "durations", "namespaces"},
 }

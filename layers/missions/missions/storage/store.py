@@ -79,11 +79,12 @@ class Store:
         names = Keys(write.namespace)
         content, text = records.content(payload), _json(drafts)
         log_context.append_keys(mission_id=mission_id)
-        shared = [*self._token(names, write), *names.found()]
-        own = [names.mission(mission_id), names.log(mission_id), keys.namespaces(names.partition)]
+        index, *when_needed = names.found()
+        own = [index, names.mission(mission_id), names.log(mission_id), keys.namespaces(names.partition)]
+        own += when_needed if payload.not_before is not None or payload.deadline is not None else []
         first = self._attempt(write, "create_mission", payload.id or "", content)
         args = [mission_id, content, records.given_facts(payload), records.log_text(entry), text]
-        reply = self._connection.script("create_mission", shared + own, *first, *args)
+        reply = self._connection.script("create_mission", self._token(names, write) + own, *first, *args)
         match reply:
             case ["conflict"]:
                 raise MissionExists(mission_id)

@@ -1,8 +1,8 @@
 #!lua
 -- Changes a mission's status, when its version and the status table allow it. A mission that becomes FAILED and has
 -- retries left gets its next attempt here, so that there is always one and never two.
--- KEYS: 1 to 6 see write.lua and enter.lua, 7 mission, 8 log, 9 durations, 10 and 11 mission and log of the next
---       attempt, when the new status is FAILED
+-- KEYS: 1 to 6 see write.lua, enter.lua and move.lua, 7 mission, 8 log, 9 durations, 10 and 11 mission and log of the
+--       next attempt, when the new status is FAILED
 -- ARGV: 1 to 5 see write.lua and move.lua, 6 mission id, 7 new status, 8 versions to match, as ' 1 2 ', or '*' for any,
 --       9 reason as JSON or '', 10 log entry, 11 drafts of two events, or '' for none, 12 the statuses from which the
 --       new one may be reached, as ' RUNNING ', 13 the limit that must have passed, or '' for none, 14 id of the next

@@ -1,6 +1,6 @@
 #!lua
 -- Gives the first of these candidates that is still PENDING to a worker: it becomes RUNNING.
--- KEYS: 1 to 6 see write.lua and enter.lua, 7.. mission and log of each candidate
+-- KEYS: 1 to 6 see write.lua, enter.lua and move.lua, 7.. mission and log of each candidate
 -- ARGV: 1 to 5 see write.lua and move.lua, 6 worker or '', 7 lease in seconds or '', 8 log entry, 9 drafts of two
 --       events, or '' for none, 10.. place of each candidate
 -- Replies {'claimed', replayed, id, facts and reason, what the caller sent, outbox entry id or ''}, without the last

@@ -1,11 +1,14 @@
 #!lua
 -- Creates a mission: record, log, index, statistics, outbox and token together, or nothing.
--- KEYS: 1 to 6 see write.lua and enter.lua, 7 mission, 8 log, 9 namespaces of the partition
+-- KEYS: 1 to 4 see write.lua and enter.lua, 5 mission, 6 log, 7 namespaces of the partition; when the mission has to
+--       wait for a moment, or has a deadline, 8 queue and 9 due missions of the partition
 -- ARGV: 1 to 4 see write.lua, 5 mission id, 6 what the caller sent, 7 the facts in it that scripts read, 8 first log
 --       entry, 9 drafts of two events, or '' for none
 -- Replies {'created' or 'exists', replayed, id, facts and reason, outbox entry id or ''}; or {'conflict'}, {'broken'},
 -- {'reused'}, {'past'} when its deadline is.
 -- The id of a mission that was removed is free: the new one counts on where that one ended.
+
+local QUEUE, DUE = KEYS[8], KEYS[9]
 -- @include enter
 
 local function new(moment, version, sequence) -- facts of a mission that is created at this moment
@@ -13,7 +16,7 @@ local function new(moment, version, sequence) -- facts of a mission that is crea
     .. ' sequence=' .. sequence .. ' logged=1 ' .. ARGV[7]
 end
 
-local mission, log = KEYS[7], KEYS[8]
+local mission, log = KEYS[5], KEYS[6]
 local leftover = false -- a log of a mission of this id that was lost
 local version, first, sequence, last = '1', '1', '2', nil -- numbers would be made texts, which costs more
 if redis.call('EXISTS', mission, log, KEYS[2]) > 0 then -- nearly always all three are new
@@ -54,13 +57,13 @@ local hour = math.floor(now / 3600000000) .. ' created' -- see move.lua
 local counts = redis.call('HMGET', STATS, 'PENDING', hour)
 local pending, in_it = tonumber(counts[1] or 0), tonumber(counts[2] or 0)
 if not (pending and in_it) then return {'broken'} end
-if not counts[1] then redis.call('SCARD', KEYS[9]) end
+if not counts[1] then redis.call('SCARD', KEYS[7]) end
 
 local facts = new(now, version, sequence)
 local entry = ARGV[9] == '' and '' or publish(ARGV[5], ARGV[9], now, first, known.tags)
 if leftover then redis.call('DEL', log) end
 enter(mission, log, ARGV[5], facts, known, ARGV[6], ARGV[8], now)
 redis.call('HSET', STATS, 'PENDING', pending + 1, hour, in_it + 1, 'last_updated', now)
-if not counts[1] then redis.call('SADD', KEYS[9], ARGV[4]) end
+if not counts[1] then redis.call('SADD', KEYS[7], ARGV[4]) end
 record('created ' .. ARGV[5] .. ' ' .. now .. ' ' .. version .. ' ' .. sequence)
 return {'created', 0, ARGV[5], facts .. '\n', entry}

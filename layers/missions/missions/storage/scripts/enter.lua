@@ -1,5 +1,6 @@
 -- What the scripts share that make a mission. They all have what write.lua says, and
--- KEYS: 4 index, 5 queue, 6 due missions of the partition
+-- KEYS: 4 index
+-- Before this they name two more keys, QUEUE and DUE.
 --
 -- What the index has of a mission: two letters of its status and its place, which is the moment of its creation and its
 -- id; n, its name, NUL and its place; and for each tag t, the tag, NUL, the letters and the place. The letters of one
@@ -7,7 +8,7 @@
 -- @include write
 -- @include fact
 
-local STATS, INDEX, QUEUE, DUE = KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local STATS, INDEX = KEYS[3], KEYS[4]
 
 -- A new mission that is PENDING, found everywhere; `known` are those of its facts that say where. Its key and that of
 -- its log hold nothing of worth. (A function costs each run of a script a microsecond, so there are few on this way.)

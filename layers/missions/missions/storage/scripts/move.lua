@@ -1,5 +1,8 @@
 -- What the scripts share that move a mission, or remove it. They all have what enter.lua says, and
+-- KEYS: 5 queue, 6 due missions of the partition
 -- ARGV: 5 how many seconds a finished mission is kept, 0 for ever
+
+local QUEUE, DUE = KEYS[5], KEYS[6]
 -- @include enter
 -- @include facts
 -- @include due
@@ -39,14 +42,6 @@ local function mission_at(key)
     facts = facts, reason = reason, content = content, known = known, version = version, sequence = sequence,
     logged = logged,
   }
-end
-
--- Every key that is written when a mission moves is read here, so that one of a wrong type fails before.
-local function check_types(log)
-  redis.call('LLEN', log)
-  redis.call('ZCARD', INDEX)
-  redis.call('ZCARD', QUEUE)
-  redis.call('ZCARD', DUE)
 end
 
 -- Takes a mission with this status out of the index, and puts it in there with another, or with none.

@@ -1,7 +1,7 @@
 #!lua
 -- Removes a mission that is finished: its log, and wherever it is found or counted. What is left for some days is a
 -- tombstone, of three facts, from which a new mission of that id counts on. The outbox is not touched.
--- KEYS: 1 to 6 see write.lua and enter.lua, 7 mission, 8 log, 9 durations
+-- KEYS: 1 to 6 see write.lua, enter.lua and move.lua, 7 mission, 8 log, 9 durations
 -- ARGV: 1 to 3 not used, 4 and 5 see write.lua and move.lua, 6 mission id, 7 'retention' when its retention must have
 --       passed, or '', 8 its last moment, which must not have changed, or '' for any, 9 life of the tombstone in seconds
 -- Replies {'removed', moment}, also for one that was removed before; or {'missing'}, {'broken'}, {'open', status},
@@ -17,7 +17,9 @@ if ARGV[7] ~= '' and (limit ~= ARGV[7] or moment > tonumber(now)) then return {'
 if ARGV[8] ~= '' and known.active ~= ARGV[8] then return {'kept'} end
 if known.status == 'PENDING' or known.status == 'RUNNING' then return {'open', known.status} end
 
-check_types(KEYS[8])
+redis.call('LLEN', KEYS[8])
+redis.call('ZCARD', INDEX)
+redis.call('ZCARD', DUE)
 local stats = tally(STATS, {[known.status] = -1, removed = 1})
 local ran = known.status ~= 'CANCELLED' and counted(known.ran)
 local durations = ran and tally(KEYS[9], {[bucket_of(ran)] = -1, sum = -ran})

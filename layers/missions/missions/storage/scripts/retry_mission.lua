@@ -1,6 +1,6 @@
 #!lua
 -- Makes the next attempt of a mission that is FAILED or CANCELLED, to be claimed at once.
--- KEYS: 1 to 6 see write.lua and enter.lua, 7 mission, 8 and 9 mission and log of the next attempt
+-- KEYS: 1 to 6 see write.lua, enter.lua and move.lua, 7 mission, 8 and 9 mission and log of the next attempt
 -- ARGV: 1 to 5 see write.lua and move.lua, 6 mission id, 7 id of the next attempt, 8 its first log entry, 9 its drafts
 -- Replies {'retried', replayed, id, facts and reason, what the caller sent, outbox entry id or ''}; or {'missing'},
 -- {'broken'}, {'removed', moment}, {'reused'}, {'refused', status}, {'already', id of the next attempt}.
@@ -20,7 +20,8 @@ if known.status ~= 'FAILED' and known.status ~= 'CANCELLED' then return {'refuse
 
 local now = clock(known.active)
 if known.deadline and known.deadline <= now then known.deadline = nil end -- else it could only be cancelled
-check_types(KEYS[9])
+redis.call('ZCARD', INDEX)
+if known.deadline then redis.call('ZCARD', DUE) end
 local stats = tally(STATS, {PENDING = 1, [in_hour(now, 'created')] = 1})
 if not stats or redis.call('EXISTS', KEYS[8], KEYS[9]) > 0 then return {'broken'} end
 

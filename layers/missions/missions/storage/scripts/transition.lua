@@ -8,8 +8,9 @@
 local function transition(move)
   local mission, known, to, now = move.mission, move.mission.known, move.to, move.now
   local from, successor = known.status, move.successor
-  check_types(move.log)
-
+  redis.call('LLEN', move.log)
+  redis.call('ZCARD', INDEX)
+  redis.call('ZCARD', QUEUE)
   local changes = move.facts or {}
   changes.status, changes.version, changes.updated, changes.active = to, mission.version + 1, now, now
   changes.sequence, changes.logged = mission.sequence + 2, mission.logged + 1
@@ -43,7 +44,10 @@ local function transition(move)
   local facts = with_facts(mission.facts, changes)
   local stats, new = tally(STATS, counts)
   if not stats then return nil end
-  local was_due, is_due = due(known, ARGV[5]), due(by_name(facts), ARGV[5])
+  local was_due = due(known, ARGV[5])
+  for name, value in pairs(changes) do known[name] = value end
+  local is_due = due(known, ARGV[5])
+  if was_due or is_due then redis.call('ZCARD', DUE) end
 
   local entry, next_entry = '', ''
   if move.drafts ~= '' then
