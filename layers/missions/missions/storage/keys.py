@@ -71,12 +71,12 @@ class Keys:
 
     @property
     def queue(self) -> str:
-        """A sorted set: the place of each PENDING mission that may not be claimed before some moment, by that moment."""
+        """A sorted set: the place of each PENDING mission that has a moment before which nobody claims it, by that."""
         return f"{self._prefix}queue"
 
     @property
     def stats(self) -> str:
-        """A hash: how many missions have each status, ever had it, got it in each hour; and when the last changes were."""
+        """A hash: how many missions have each status, ever had it, and got it in each hour; the last changes."""
         return f"{self._prefix}stats"
 
     @property
