@@ -104,6 +104,8 @@ class Account:
             given = p["EndpointSecurityGroupId"]
             if given or present.get("EndpointSecurityGroupId") != "":  # or they are the stack's own
                 checks["endpoints"] = lambda: self._endpoints(p["VpcId"], needed, given)
+        if values.condition("Archiving"):
+            checks["the archive"] = lambda: self._archive(p["ArchivePrefixListId"], p["VpcId"])
         if values.condition("External"):
             checks["the secret"] = lambda: self._secret(p["RedisUrlSecretArn"])
         else:
@@ -203,6 +205,26 @@ class Account:
             yield Answer("note", f"{what} are there, and others will be made; to use them", instead)
         else:
             yield Answer("ok", f"{what} will be made")
+
+    def _archive(self, given: str, vpc: str) -> Iterator[Answer]:
+        """The way to S3: its prefix list, and in a VPC that is given an endpoint."""
+        service = f"com.amazonaws.{self._region}.s3"
+        named = [{"Name": "prefix-list-name", "Values": [service]}]
+        (known,) = self.ask("ec2", "describe_managed_prefix_lists", Filters=named)["PrefixLists"]
+        right = known["PrefixListId"]
+        if given != right:
+            text = f"the prefix list of S3 is {right} in {self._region}, not {given}"
+            yield Answer("MISSING", text, self._again(f"ArchivePrefixListId={right}"))
+        if not vpc:
+            return
+        only = [{"Name": "vpc-id", "Values": [vpc]}, {"Name": "service-name", "Values": [service]}]
+        endpoints = self.ask("ec2", "describe_vpc_endpoints", Filters=only)["VpcEndpoints"]
+        gateways = [each["VpcEndpointId"] for each in endpoints if each["VpcEndpointType"] == "Gateway"]
+        if gateways:
+            yield Answer("ok", f"the gateway endpoint of S3 in {vpc}; the route tables of the subnets must lead to it")
+        else:
+            make = f"ec2 create-vpc-endpoint --vpc-id {vpc} --service-name {service} --route-table-ids ..."
+            yield Answer("MISSING", f"a gateway endpoint of S3 in {vpc}", self._aws(make))
 
     def _secret(self, arn: str) -> Iterator[Answer]:
         make = self._aws(

@@ -50,7 +50,7 @@ class Day:
         """Builds, rolls out, sometimes fails and is tried again."""
         service = self.chance.choice(SERVICES)
         what = what or f"Deploy {service} v{self.chance.randint(1, 4)}.{self.chance.randint(0, 30)}"
-        yield self._create(mission_id, what, {"commit": uuid4().hex[:7], "environment": "prod", "attempt": attempt})
+        yield self._create(mission_id, what, {"commit": uuid4().hex[:7], "attempt": attempt}, "env=prod")
         yield self._status(mission_id, "RUNNING")
         for text in ("Building the image", "Pushing the image", "Running 1,204 tests"):
             yield self._log(mission_id, text)
@@ -65,7 +65,9 @@ class Day:
 
     def job(self, mission_id: str) -> Iterator[Step]:
         """Waits a while, then writes many lines at once; some are cancelled before they begin."""
-        yield self._create(mission_id, self.chance.choice(JOBS), {"rows": self.chance.randint(1_000, 900_000)})
+        yield self._create(
+            mission_id, self.chance.choice(JOBS), {"rows": self.chance.randint(1_000, 900_000)}, "kind=job"
+        )
         if self.chance.random() < 0.1:
             yield self._status(mission_id, "CANCELLED", "not needed today")
             return
@@ -80,7 +82,9 @@ class Day:
 
     def agent(self, mission_id: str) -> Iterator[Step]:
         """Thinks, calls tools, warns; somebody stops some of them."""
-        yield self._create(mission_id, f"Agent: {self.chance.choice(TASKS)}", {"model": "small", "budget": 20_000})
+        yield self._create(
+            mission_id, f"Agent: {self.chance.choice(TASKS)}", {"model": "small", "budget": 20_000}, "kind=agent"
+        )
         yield self._status(mission_id, "RUNNING")
         for _ in range(self.chance.randint(3, 9)):
             tool = self.chance.choice(["read_file", "run_tests", "search", "edit_file"])
@@ -91,8 +95,8 @@ class Day:
                 return
         yield self._status(mission_id, "COMPLETED")
 
-    def _create(self, mission_id: str, name: str, data: dict[str, Any]) -> Step:
-        return Step(0, "/api/missions", {"id": mission_id, "name": name, "data": data})
+    def _create(self, mission_id: str, name: str, data: dict[str, Any], *tags: str) -> Step:
+        return Step(0, "/api/missions", {"id": mission_id, "name": name, "data": data, "tags": tags})
 
     def _status(self, mission_id: str, status: str, reason: str = "") -> Step:
         self.told[status] += 1
@@ -145,6 +149,7 @@ def play(url: str, missions: int, rate: float, console: Console) -> int:
             f"[red]Not taken:[/] {', '.join(f'{count} answered {status}' for status, count in refused.items())}"
         )
     console.print(
-        f"Look at them:  curl -s '{url}/api/missions?status=FAILED'   curl -s {url}/api/missions/stats/overview"
+        f"Look at them:  curl -s '{url}/api/missions?status=FAILED&tag=env=prod'   "
+        f"curl -s {url}/api/missions/stats/overview"
     )
     return int(bool(refused))

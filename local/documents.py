@@ -6,7 +6,7 @@ import inspect
 import json
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, NoneType
 from typing import Any, get_args, get_type_hints
 
 from missions.domain.fields import INT64, NO_NUL, MissionId
@@ -22,10 +22,16 @@ OPERATIONS = (
     "create_mission",
     "list_missions",
     "get_mission",
+    "delete_mission",
     "update_status",
     "append_log_entry",
     "get_log",
+    "claim_mission",
+    "heartbeat",
+    "retry_mission",
+    "cancel_missions",
     "get_stats",
+    "get_history",
     "health",
 )
 OPENAPI = Path("functions/get_openapi/openapi.json")
@@ -36,6 +42,7 @@ ERRORS = {
     403: "The caller's token names no namespace",
     404: "There is no such mission; or, in the form of API Gateway, no such path",
     409: "It conflicts with what is there",
+    410: "The mission was removed, within the last 30 days",
     412: "If-Match names another version",
     413: "The body is too large",
     415: "The media type of the body is not JSON",
@@ -58,10 +65,10 @@ IF_NONE_MATCH = {
     "name": "If-None-Match",
     "description": "The ETags that the caller has.",
     "schema": {"type": "string"},
-    "example": '"1"',
+    "example": '"1-1703001234567000"',
 }
 HEADERS = {
-    "ETag": {"description": "The mission's version", "schema": {"type": "string"}},
+    "ETag": {"description": "The version of what is shown, where it has one", "schema": {"type": "string"}},
     "Idempotency-Replayed": {"description": "The answer is the first one's", "schema": {"const": "true"}},
     "Retry-After": {"description": "Seconds to wait", "required": True, "schema": {"type": "string"}},
 }
@@ -124,48 +131,55 @@ def operation(module: ModuleType, name: str, route: Route, schemas: dict[str, An
         asked = TypeAdapter(reads["query"]).json_schema(ref_template=REF + "{model}")
         schemas |= asked.get("$defs", {})
         parameters += [_query(*member) for member in asked["properties"].items()]
-    sends = "body" in reads or "body_of" in reads
-    headers = {"write": KEY, "if_match": IF_MATCH, "respond_unless_known": IF_NONE_MATCH}
+    body = next((reads[call] for call in ("body", "body_or_nothing", "body_of") if call in reads), None)
+    headers = {
+        "write": KEY,
+        "if_match": IF_MATCH,
+        "respond_unless_known": IF_NONE_MATCH,
+        "respond_view": IF_NONE_MATCH,
+    }
     parameters += [{"in": "header", "required": False, **header} for call, header in headers.items() if call in reads]
     function = getattr(module, name)
     made: dict[str, Any] = {"summary": inspect.getdoc(function), "operationId": name}
     if parameters:
         made["parameters"] = parameters
-    if sends:
-        body = schema(reads.get("body") or reads["body_of"], "validation", schemas)
-        content = {"schema": body, "example": example(body, schemas)}
-        made["requestBody"] = {"required": True, "content": {"application/json": content}}
+    if body:
+        sent = schema(body, "validation", schemas)
+        content = {"schema": sent, "example": example(sent, schemas)}
+        required = "body_or_nothing" not in reads
+        made["requestBody"] = {"required": required, "content": {"application/json": content}}
 
     (answer,) = get_args(get_type_hints(function)["return"])
-    success = schema(answer, "serialization", schemas)
+    success = schema(answer, "serialization", schemas) if answer is not NoneType else {}
     own_answers: dict[int, str] = getattr(module, "ANSWERS", {200: "Done"})
     errors = {503, *(status for status in own_answers if status >= 400)}
-    errors |= {400, 413, 415, 422} if sends else {422} if parameters else set()
-    errors |= {404} if in_path else set()
+    errors |= {400, 413, 415, 422} if body else {422} if in_path or "query" in reads else set()
+    errors |= {404, 410} if in_path and name != "delete_mission" else {404} if in_path else set()
     errors |= {403} if "namespace" in reads or "write" in reads else set()
     made["responses"] = {
-        str(status): response(status, own_answers, success, sends, schemas)
+        str(status): response(status, own_answers, success, reads, schemas)
         for status in sorted({*own_answers, *errors})
     }
     return made
 
 
 def response(
-    status: int, own: dict[int, str], success: dict[str, Any], sends: bool, schemas: dict[str, Any]
+    status: int, own: dict[int, str], success: dict[str, Any], reads: dict[str, Any], schemas: dict[str, Any]
 ) -> dict[str, Any]:
     """What an operation may answer with this status."""
     answer: dict[str, Any] = {"description": own.get(status) or ERRORS[status]}
-    if status == 503 and sends:
+    if status == 503 and "write" in reads:
         answer["description"] += ". The outcome is unknown, so repeat it with the same Idempotency-Key"
-    if status < 300:
+    if status < 300 and status != 204:
         answer["content"] = {"application/json": {"schema": success, "example": example(success, schemas)}}
     elif status >= 400:
         answer["content"] = {"application/problem+json": {"schema": {"$ref": f"{REF}Problem"}}}
     if status == 404:
         message = {"type": "object", "properties": {"message": {"type": "string"}}, "required": ["message"]}
         answer["content"]["application/json"] = {"schema": message}
-    shown = ["ETag"] if success.get("$ref", "").endswith("/Mission") and status < 400 else []
-    shown += ["Idempotency-Replayed"] if sends and status < 300 else []
+    tagged = success.get("$ref") == f"{REF}Mission" or "respond_view" in reads
+    shown = ["ETag"] if tagged and status < 400 and status != 204 else []
+    shown += ["Idempotency-Replayed"] if "write" in reads and status < 300 and status != 204 else []
     shown += ["Retry-After"] if status == 503 else []
     if shown:
         answer["headers"] = {name: HEADERS[name] for name in shown}
@@ -216,7 +230,8 @@ def example(schema: dict[str, Any], schemas: dict[str, Any]) -> Any:
 def _query(name: str, schema: dict[str, Any]) -> dict[str, Any]:
     schema = {key: value for key, value in schema.items() if key != "title" and value != []}
     if "anyOf" in schema:  # a parameter that is not given is null in the model
-        schema = next(each for each in schema["anyOf"] if each != {"type": "null"})
+        kinds = [each for each in schema["anyOf"] if each != {"type": "null"}]
+        schema = kinds[0] if len(kinds) == 1 else {"anyOf": kinds}
     parameter = {"in": "query", "name": name, "required": False, "schema": schema}
     if schema.get("type") == "array":
         schema["minItems"] = 1

@@ -11,6 +11,32 @@ VERSION = "1.0.0"
 EVENTS = Path("events")
 SCHEMAS = EVENTS / "schemas"
 ASYNCAPI = EVENTS / "asyncapi.json"
+META: dict[str, Any] = {  # of any event: its model takes any members
+    "title": "Meta",
+    "type": "object",
+    "properties": {
+        "namespace": {"type": "string", "description": "That of the mission."},
+        "sequence": {
+            "type": "integer",
+            "minimum": 1,
+            "description": "Counts the events of the mission, without gaps.",
+        },
+        "tags": {
+            "type": "array",
+            "items": {"type": "string"},
+            "minItems": 1,
+            "maxItems": 10,
+            "description": "Those of the mission, in alphabetical order; only if it has some.",
+        },
+        "actor": {
+            "type": "string",
+            "description": "Who did it: the ARN of the IAM principal, the subject of the token, or sweep_missions.",
+        },
+        "reason": {"type": "string", "description": "Why the status was changed, where that was said."},
+    },
+    "required": ["namespace", "sequence"],
+    "additionalProperties": True,
+}
 
 
 def schema(name: EventType, reference: str = "#/$defs/{model}") -> dict[str, Any]:
@@ -27,7 +53,7 @@ def schema(name: EventType, reference: str = "#/$defs/{model}") -> dict[str, Any
         payload=(payload, ...),
     )
     made = model.model_json_schema(mode="serialization", ref_template=reference)
-    made["properties"]["type"] = {"const": name, "type": "string"}
+    made["properties"] |= {"type": {"const": name, "type": "string"}, "meta": META}
     made["required"] = list(made["properties"])  # what has a default is sent, too
     return made
 

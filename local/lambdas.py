@@ -35,6 +35,8 @@ from local.template import template
 
 RUNTIME = "awslambdaric" if importlib.util.find_spec("awslambdaric") else "small"  # see local/runtime_client.py
 OF_ONE, IN_ALL = 4, 12  # sandboxes of a function, and of all together
+# What is asked for again and again. All that write would take most of the sandboxes, and each takes a while to start.
+WARM = {"create_mission", "claim_mission", "heartbeat", "update_status", "append_log_entry"}
 INITIALISATION = 30.0  # seconds until a sandbox must be ready
 PATIENCE = 0.002  # seconds that an invocation waits for a busy sandbox until another one is started
 LOOK = 0.005  # seconds between two looks at what waits
@@ -81,7 +83,7 @@ class Function:
     folder: Path
     timeout: float = 10  # seconds
     memory: int = 512  # MB
-    writes: bool = False
+    warm: bool = False  # whether it has a sandbox from the start
 
 
 @cache
@@ -92,9 +94,8 @@ def functions() -> dict[str, Function]:
         if resource["Type"] == "AWS::Serverless::Function":
             properties = template()["Globals"]["Function"] | resource["Properties"]
             folder = ROOT / properties["CodeUri"]
-            methods = {each["Properties"].get("Method", "").upper() for each in properties.get("Events", {}).values()}
             found[folder.name] = Function(
-                folder.name, folder, properties["Timeout"], properties["MemorySize"], "POST" in methods
+                folder.name, folder, properties["Timeout"], properties["MemorySize"], folder.name in WARM
             )
     return found
 
@@ -450,7 +451,7 @@ def _print(function: str, line: str) -> None:
 
 
 class LocalLambda:
-    """The functions of template.yaml, to be invoked. Those that write have a sandbox from the start."""
+    """The functions of template.yaml, to be invoked."""
 
     def __init__(self, environment: Mapping[str, str], *, on_log: Callable[[str, str], None] = _print) -> None:
         self._environment, self._on_log = environment, on_log
@@ -463,7 +464,7 @@ class LocalLambda:
         self._apis = Apis()
         self._watch = asyncio.create_task(self._watch_memory())
         for pool in self._pools.values():
-            if pool.function.writes:
+            if pool.function.warm:
                 self._start(pool)
         return self
 

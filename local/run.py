@@ -103,6 +103,13 @@ def follow(front: Part, printing: Printing) -> None:
             case "scheduled" if told["answer"].get("published"):
                 text = f"[cyan]relay[/] published {told['answer']['published']:,} events that requests had left"
                 printing.later(lines.say, text, relay=told["answer"])
+            case "scheduled" if told["function"] == "sweep_missions" and (what := swept(told["answer"])):
+                printing.later(lines.say, f"[cyan]swept:[/] {what}", sweeper=told["answer"])
+
+
+def swept(answer: dict[str, Any]) -> str:
+    """What a run of the sweeper did, such as "2 failed, 1 cancelled"; empty when it did nothing."""
+    return ", ".join(f"{answer[what]:,} {what}" for what in ("failed", "cancelled", "removed", "left") if answer[what])
 
 
 def show_events(events: Iterator[tuple[float, dict[str, Any]]], printing: Printing) -> None:

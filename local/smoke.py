@@ -1,4 +1,4 @@
-"""make smoke BASE_URL=...: whether a stack works, by one mission that it takes through its life."""
+"""make smoke BASE_URL=...: whether a stack works, by a mission that it takes through its life and removes again."""
 
 import json
 import os
@@ -82,6 +82,7 @@ class Smoke:
         self._url = url
         self._session = requests.Session()
         self._session.auth = auth
+        self.tag = ""  # of the last answer
 
     def step(
         self,
@@ -106,6 +107,7 @@ class Smoke:
                 break
             time.sleep(1)  # it throttles
         milliseconds = (time.monotonic() - began) * 1000
+        self.tag = response.headers.get("etag", "an entity tag")
         headers, members = headers or {}, members or {}
         words, right = holds or ("", lambda _: True)
         try:
@@ -129,9 +131,13 @@ class Smoke:
         return answer
 
     def play(self) -> None:
-        """A mission from PENDING to COMPLETED. Raises Surprise."""
+        """A mission from PENDING to COMPLETED, and its next attempt. Raises Surprise."""
         self.step("the API describes itself", "GET /openapi.json", members={"openapi": "3.1.0"})
-        key, new = {"Idempotency-Key": str(uuid4())}, {"name": NAME, "description": "made by make smoke"}
+        label = str(uuid4())  # so that it is found, and no other is taken
+        key, new = (
+            {"Idempotency-Key": str(uuid4())},
+            {"name": NAME, "description": "made by make smoke", "tags": [label]},
+        )
         mission = self.step(
             "a mission is created", "POST ", new, sent=key, status=201, members={**new, "status": "PENDING"}
         )
@@ -145,11 +151,12 @@ class Smoke:
             headers=replayed,
             members=mission,
         )
-        own, tag = f"/{mission['id']}", {"etag": '"1"'}
-        self.step("it is read, with its version", f"GET {own}", headers=tag, members=mission)
-        self.step("it has not changed since", f"GET {own}", sent={"If-None-Match": '"1"'}, status=304)
-        running = {"status": "RUNNING"}
-        self.step("it runs", f"POST {own}/status", running, members=running)
+        own, tag = f"/{mission['id']}", self.tag
+        self.step("it is read, with its version", f"GET {own}", headers={"etag": tag}, members=mission)
+        self.step("it has not changed since", f"GET {own}", sent={"If-None-Match": tag}, status=304)
+        running, only_it = {"status": "RUNNING"}, {"tags": [label]}
+        self.step("a worker takes it", "POST /claim", only_it, members={"id": mission["id"], **running})
+        self.step("it shows a sign of life", f"POST {own}/heartbeat", {"progress": 0.5}, members=running)
         entry = {"level": "info", "message": LOG[2]}
         self.step("an entry is added to its log", f"POST {own}/log", entry, status=201, members=entry)
         done = {"status": "COMPLETED"}
@@ -167,13 +174,12 @@ class Smoke:
             f"GET {own}/log",
             holds=(f"these messages: {LOG}", lambda answer: [each["message"] for each in answer["log"]] == LOG),
         )
-        query = f"status=COMPLETED&order=oldest&created_after={mission['created_at'] - 0.001:.6f}"
         self.step(
-            "it is among the completed ones",
-            f"GET ?{query}",
+            "it is found by its tag",
+            f"GET ?status=COMPLETED&tag={label}",
             holds=(
-                f"a mission with the id {mission['id']}",
-                lambda answer: mission["id"] in [each["id"] for each in answer["missions"]],
+                f"one mission, with the id {mission['id']}",
+                lambda answer: [each["id"] for each in answer["missions"]] == [mission["id"]],
             ),
         )
         self.step(
@@ -181,8 +187,23 @@ class Smoke:
             "GET /stats/overview",
             holds=("one COMPLETED or more", lambda answer: answer["stats"]["by_status"]["COMPLETED"] >= 1),
         )
+        self.step(
+            "it is in the history",
+            "GET /stats/history",
+            holds=("one created or more", lambda answer: sum(each["created"] for each in answer["history"]) >= 1),
+        )
+        matching = {"filter": {"status": ["COMPLETED"], "tag": [label]}}
+        cancelled = {"results": [{"id": mission["id"], "outcome": "cancelled", "detail": None}]}
+        self.step("it is cancelled by its tag", "POST /cancel", matching, members=cancelled)
+        attempt = {"retry_of": mission["id"], "attempt": 2, "status": "PENDING"}
+        second = self.step("it gets its next attempt", f"POST {own}/retry", status=201, members=attempt)
         self.step("there is no other with its id", f"GET {own}-x", status=404, headers=PROBLEM, members={"status": 404})
-        console.print(f"[bold green]The stack works.[/] One COMPLETED mission stays there: {NAME}, {mission['id']}")
+        self.step("it is removed", f"DELETE {own}", status=204)
+        self.step("it is gone", f"GET {own}", status=410, headers=PROBLEM, members={"code": "mission_removed"})
+        end, of_it = {"status": "CANCELLED"}, f"/{second['id']}"
+        self.step("its next attempt is cancelled", f"POST {of_it}/status", end, members=end)
+        self.step("its next attempt is removed", f"DELETE {of_it}", status=204)
+        console.print("[bold green]The stack works.[/] What was made there is removed again.")
 
 
 def run(url: str, token: str = "", only_health: bool = False) -> int:

@@ -31,11 +31,14 @@ def handler(event: Any, context: Any) -> dict[str, Any]:
     log_context.clear_state()
     report = sweeper.Report()
     try:
+        metrics.add_dimension("bus", runtime.current.settings.event_bus_name)
         sweeper.sweep(report, bus, lambda: context.get_remaining_time_in_millis() > MARGIN)
         if not report.unread:  # else nobody knows since when missions are due: without a figure the alarm goes off
             metrics.add_metric("OverdueAge", MetricUnit.Milliseconds, report.oldest)
-        for name in ("failed", "cancelled", "removed", "left"):
-            metrics.add_metric(f"Swept{name.title()}", MetricUnit.Count, getattr(report, name))
+        metrics.add_metric("SweptFailed", MetricUnit.Count, report.failed)
+        metrics.add_metric("SweptCancelled", MetricUnit.Count, report.cancelled)
+        metrics.add_metric("SweptRemoved", MetricUnit.Count, report.removed)
+        metrics.add_metric("SweptLeft", MetricUnit.Count, report.left)
         return asdict(report)
     finally:
         metrics.flush_metrics()

@@ -9,7 +9,8 @@ from missions.storage.keys import PARTITIONS
 from local.costs import prices
 from local.costs.prices import GIB, HOURS
 
-RELAY = "RelayEventsFunction"
+# How many commands a run on a schedule sends to each partition of the store
+ASKS = {"RelayEventsFunction": 2, "SweepMissionsFunction": 1}
 
 
 class Run(NamedTuple):
@@ -21,8 +22,12 @@ class Run(NamedTuple):
     events: int = 0
 
 
-# The canary calls nine functions, some of them twice (functions/canary); without other requests each is restored
-RUNS = {RELAY: Run(0.3), "CanaryFunction": Run(2.0, 11, 10, 7)}
+# The canary calls fifteen functions, some of them twice (functions/canary); without other requests each is restored
+RUNS = {
+    "RelayEventsFunction": Run(0.3),
+    "SweepMissionsFunction": Run(0.2),
+    "CanaryFunction": Run(3.0, 18, 16, 13),
+}
 
 
 @dataclass(frozen=True)
@@ -43,13 +48,14 @@ class Load:
 class Month:
     """The quantities of a month with so many missions."""
 
-    def __init__(self, missions: float, load: Load, relay_runs: float, memory: float) -> None:
+    def __init__(self, missions: float, load: Load, runs: dict[str, float], memory: float) -> None:
         self.requests = missions * load.requests / 1e6  # millions, as the next
         self.events = missions * load.events / 1e6
         self.sent = self.events * load.event_bytes / 1e3  # GB, as the next two
         self.logged = self.requests * load.log_bytes / 1e3 + self.sent
         self.stored = missions * load.stored_bytes / 1e9
-        self.ecpu = self.requests * load.ecpu + relay_runs * 2 * PARTITIONS / 1e6  # millions
+        asked = sum(times * ASKS.get(name, 0) for name, times in runs.items()) * PARTITIONS
+        self.ecpu = self.requests * load.ecpu + asked / 1e6  # millions
         self.seconds = self.requests * load.milliseconds * 1e3 * memory  # GB-s
         self.rate = self.requests * 1e6 / HOURS / 3600  # a second
         self.restored = self.requests * 1e6 / load.requests_per_restore * memory  # GB

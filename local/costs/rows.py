@@ -10,7 +10,7 @@ from missions.storage.keys import PARTITIONS
 
 from local.costs import prices
 from local.costs.deployment import Deployment
-from local.costs.load import RELAY, RUNS, Load, Month, Run
+from local.costs.load import ASKS, RUNS, Load, Month, Run
 from local.costs.prices import GIB, HOURS
 from local.costs.table import Table, money, number, price
 
@@ -28,11 +28,12 @@ def table(source: dict[str, Any], load: Load, columns: dict[str, float], **given
     made = Deployment(source, **given)
     runs, second = dict(made.runs()), prices.SECONDS[made.parameters["Architecture"]]
     gb = mean(made.memory[name] for name in made.asked())
-    shown = Table(list(columns), [Month(each, load, runs.get(RELAY, 0), gb) for each in columns.values()])
+    shown = Table(list(columns), [Month(each, load, runs, gb) for each in columns.values()])
     kept = float(made.parameters["RetentionDays"]) * 24 / HOURS  # months
     logs = prices.LOGS + prices.LOGS_KEPT * prices.COMPRESSED * kept
 
-    zones = sum(len(each["SubnetIds"]) for each in made.of("EC2::VPCEndpoint"))
+    # One of S3 is a route, and costs nothing
+    zones = sum(len(each.get("SubnetIds", [])) for each in made.of("EC2::VPCEndpoint"))
     shown.row(
         f"interface endpoints, {zones} (one for each zone) × {HOURS} h × {price(prices.ENDPOINT)}, "
         f"and {price(prices.ENDPOINT_GB)} per GB",
@@ -99,6 +100,7 @@ def table(source: dict[str, Any], load: Load, columns: dict[str, float], **given
 def stores(shown: Table, made: Deployment, durable: Deployment, ecpu: str) -> None:
     """The rows of the two stores that AWS runs, and of what limits them."""
     engine, preferred = made.parameters["Engine"], made.parameters["NodeType"]
+    asked = " and ".join(f"{count * PARTITIONS:,} for each run of {name}" for name, count in ASKS.items())
     hour, least, million = prices.SERVERLESS[engine]
     (group,) = durable.of("ElastiCache::ReplicationGroup")
     count, daily = 1 + group["ReplicasPerNodeGroup"], group["SnapshotRetentionLimit"]
@@ -109,7 +111,7 @@ def stores(shown: Table, made: Deployment, durable: Deployment, ecpu: str) -> No
     )
     serverless = shown.row(
         f"serverless {engine}, {price(hour)} per GB-h ({least:g} GB at least), and {price(million)} per million ECPU "
-        f"({ecpu} for each request; the relay asks {2 * PARTITIONS:,} times a run)",
+        f"({ecpu} for each request; {asked})",
         lambda m: max(m.stored, least) * HOURS * hour + m.ecpu * million,
         lambda m: f"{number(m.stored)} GB: {money(max(m.stored, least) * HOURS * hour)} + {money(m.ecpu * million)}",
         add=False,

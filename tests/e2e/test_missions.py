@@ -100,7 +100,8 @@ def test_a_repeated_write_takes_effect_once_and_a_stale_one_not_at_all(api: Clie
     assert ("Idempotency-Replayed" in first.headers, again.headers["Idempotency-Replayed"]) == (False, "true")
     stale = api("POST", f"{own}/status", {"status": "FAILED"}, headers={"If-Match": '"1"'})
     assert stale.status_code == 412
-    assert api("GET", own, headers={"If-None-Match": '"2"'}).status_code == 304
+    tag = api("GET", own).headers["ETag"]
+    assert api("GET", own, headers={"If-None-Match": tag}).status_code == 304
 
 
 def test_missions_and_logs_are_read_page_by_page(api: Client) -> None:
@@ -122,6 +123,65 @@ def test_statistics_follow_every_change(api: Client) -> None:
     assert after["by_status"]["CANCELLED"] == before["by_status"]["CANCELLED"] + 1
 
 
+def test_a_worker_takes_a_mission_shows_signs_of_life_and_the_mission_is_removed(api: Client, tap: Tap) -> None:
+    label = f"team={uuid4()}"
+    mission_id = create(api, tags=[label, "env=prod"], retries=1)
+    create(api, tags=["env=prod"])
+    own = f"{MISSIONS}/{mission_id}"
+    claim = {"tags": [label], "lease": 60, "worker": "worker-1"}
+    taken = api("POST", f"{MISSIONS}/claim", claim)
+    assert (taken.status_code, taken.json()["id"], taken.json()["worker"]) == (200, mission_id, "worker-1")
+    nothing = api("POST", f"{MISSIONS}/claim", claim)
+    assert (nothing.status_code, nothing.content) == (204, b"")
+    sign = api("POST", f"{own}/heartbeat", {"progress": 0.5, "note": "step 1 of 2"}).json()
+    assert (sign["status"], sign["next_before"]) == ("RUNNING", sign["active_at"] + 60)
+    assert api("POST", f"{own}/heartbeat").status_code == 200
+    mission = api("GET", own).json()
+    assert (mission["progress"], mission["note"], mission["heartbeat_timeout"]) == (0.5, "step 1 of 2", 60)
+    failed = api("POST", f"{own}/status", {"status": "FAILED", "reason": "disk full"}).json()
+    second = api("POST", f"{MISSIONS}/claim", {"tags": [label]}).json()
+    assert (second["id"], second["retry_of"], second["attempt"]) == (failed["next_attempt"], mission_id, 2)
+    assert api("POST", f"{MISSIONS}/{second['id']}/status", {"status": "COMPLETED"}).status_code == 200
+
+    events = tap.of_mission(mission_id, 6) + tap.of_mission(second["id"], 6)
+    assert [event["detail"]["meta"]["sequence"] for event in events] == [*range(1, 7), *range(1, 7)]
+    assert all(event["detail"]["meta"]["tags"] == ["env=prod", label] for event in events)
+    for each in (own, f"{MISSIONS}/{second['id']}"):
+        assert [api("DELETE", each).status_code for _ in range(2)] == [204, 204]
+        gone = api("GET", each)
+        assert (gone.status_code, gone.json()["code"]) == (410, "mission_removed")
+    assert api("GET", f"{MISSIONS}?tag={label}").json()["missions"] == []
+
+
+def test_missions_are_cancelled_together_and_one_is_tried_again(api: Client) -> None:
+    label = f"batch={uuid4()}"
+    ids = [create(api, tags=[label]) for _ in range(3)]
+    headers = {"Idempotency-Key": str(uuid4())}
+    filtered = {"filter": {"tag": [label]}, "reason": "superseded"}
+    first, again = (api("POST", f"{MISSIONS}/cancel", filtered, headers=headers).json() for _ in range(2))
+    assert [(each["id"], each["outcome"]) for each in first["results"]] == [(each, "cancelled") for each in ids]
+    assert [each["id"] for each in again["results"]] == ids
+    retried = api("POST", f"{MISSIONS}/{ids[0]}/retry")
+    assert (retried.status_code, retried.json()["retry_of"]) == (201, ids[0])
+    refused = api("POST", f"{MISSIONS}/{ids[0]}/retry")
+    assert (refused.status_code, refused.json()["next_attempt"]) == (409, retried.json()["id"])
+
+
+def test_who_polls_a_list_is_told_that_nothing_changed(api: Client) -> None:
+    create(api)
+    for path in (MISSIONS, f"{MISSIONS}/stats/overview"):
+        tag = api("GET", path).headers["ETag"]
+        assert api("GET", path, headers={"If-None-Match": tag}).status_code == 304
+        create(api)
+        assert api("GET", path, headers={"If-None-Match": tag}).status_code == 200
+
+
+def test_the_history_counts_what_was_created(api: Client) -> None:
+    create(api)
+    history = api("GET", f"{MISSIONS}/stats/history?step=day").json()["history"]
+    assert history[-1]["created"] >= 1
+
+
 def test_creating_an_id_again_is_answered_with_the_mission(api: Client) -> None:
     mission_id = f"again-{uuid4()}"
     create(api, id=mission_id)
@@ -141,6 +201,13 @@ def test_creating_an_id_again_is_answered_with_the_mission(api: Client) -> None:
         ("POST", f"{MISSIONS}/nobody/status", {"status": "DONE"}, 422),
         ("GET", f"{MISSIONS}?limit=0", None, 422),
         ("GET", f"{MISSIONS}?cursor=nonsense", None, 422),
+        ("POST", f"{MISSIONS}/claim", {"lease": 0}, 422),
+        ("POST", f"{MISSIONS}/nobody/heartbeat", {"progress": 2}, 422),
+        ("POST", f"{MISSIONS}/nobody/heartbeat", None, 404),
+        ("POST", f"{MISSIONS}/nobody/retry", None, 404),
+        ("DELETE", f"{MISSIONS}/nobody", None, 404),
+        ("POST", f"{MISSIONS}/cancel", {"filter": {}}, 422),
+        ("GET", f"{MISSIONS}/stats/history?step=minute", None, 422),
     ],
 )
 def test_bad_input_is_refused_with_a_problem(api: Client, method: str, path: str, body: object, status: int) -> None:

@@ -25,7 +25,7 @@ def test_every_answer_is_as_documented(api: Client) -> None:
     }
     run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
-    assert "8 selected / 8 total" in run.stdout
+    assert "14 selected / 14 total" in run.stdout
 
 
 def test_the_document_is_served(api: Client) -> None:

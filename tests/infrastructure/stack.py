@@ -69,12 +69,14 @@ EXTERNAL = {
     "RedisUrlSecretArn": "arn:aws:secretsmanager:eu-central-1:123456789012:secret:redis-url",
     "RedisCidr": "10.1.2.0/24",
 }
+ARCHIVE = {"ArchiveBucket": "example-missions", "ArchivePrefixListId": "pl-0a1b2c3d"}
 DEPLOYMENTS: dict[str, dict[str, str]] = {
     "as it is": {},
+    "with an archive": ARCHIVE,
     "redis, JWT, CORS": {"Engine": "redis", **JWT, "NamespaceClaim": "tenant", "CorsOrigin": "https://app.example.com"},
     "durable, step by step": {"Store": "durable", "Deployment": "Canary10Percent5Minutes", "Tracing": "Active"},
     "durable in a VPC with endpoints": {"Store": "durable", **OWN_VPC, "EndpointSecurityGroupId": "sg-0a1b2c3d"},
-    "without a canary, in a VPC": {**OWN_VPC, "CanarySchedule": "", "SnapStart": "None"},
+    "without a canary, in a VPC": {**OWN_VPC, **ARCHIVE, "CanarySchedule": "", "SnapStart": "None"},
     "external": EXTERNAL,
 }
 DEPLOYMENTS = {name: {"AlertEmail": "nobody", **given} for name, given in DEPLOYMENTS.items()}

@@ -177,5 +177,6 @@ def test_the_dashboard_is_json_and_shows_this_stack(store: str, cache: str) -> N
     shown = json.dumps(
         [widget["properties"]["metrics"] for widget in json.loads(dashboard["DashboardBody"])["widgets"]]
     )
-    for name in ("Api", "missions_service", "DeadLetterQueue.QueueName", cache, f"{cache}-0001-002"):
+    swept = ("SweptFailed", "SweptCancelled", "SweptRemoved", "SweptLeft", "OverdueAge")
+    for name in ("Api", "missions_service", "DeadLetterQueue.QueueName", *swept, cache, f"{cache}-0001-002"):
         assert f'"{name}"' in shown

@@ -5,7 +5,7 @@ import tomllib
 import pytest
 
 from local.parameters import Values, refusal
-from tests.infrastructure.stack import DEPLOYMENTS, EXTERNAL, JWT, OWN_VPC, ROOT, source
+from tests.infrastructure.stack import ARCHIVE, DEPLOYMENTS, EXTERNAL, JWT, OWN_VPC, ROOT, source
 
 SECRET = EXTERNAL["RedisUrlSecretArn"]
 SNAPSHOT = "arn:aws:elasticache:eu-central-1:123456789012:serverlesscachesnapshot:missions-final"
@@ -56,6 +56,8 @@ def test_prod_is_refused_until_it_is_said_who_is_told() -> None:
         ({"RestoreSnapshotName": "last-week"}, "give RestoreSnapshotArn"),
         ({**OWN_VPC, "Zones": "eu-central-1a,eu-central-1b"}, "SubnetIds say where"),
         ({"AlertEmail": ""}, "or AlertEmail=nobody"),
+        ({"ArchiveBucket": ARCHIVE["ArchiveBucket"]}, "give ArchiveBucket and ArchivePrefixListId together"),
+        ({"ArchivePrefixListId": ARCHIVE["ArchivePrefixListId"]}, "describe-managed-prefix-lists"),
     ],
 )
 def test_what_makes_no_sense_is_refused_with_a_word_on_what_to_give(given: dict[str, str], advice: str) -> None:
@@ -100,6 +102,11 @@ def allowed(name: str, value: str) -> bool:
         ("RequestRate", "1", "0"),
         ("MaximumGigabytes", "5000", "5001"),
         ("RetentionDays", "30", "31"),
+        ("MissionRetentionDays", "0", "-1"),
+        ("MissionRetentionDays", "3650", "3651"),
+        ("ArchiveBucket", "my.missions-1", "s3://missions"),
+        ("ArchiveBucket", "", "No_Bucket"),
+        ("ArchivePrefixListId", "pl-6ea54007", "com.amazonaws.eu-central-1.s3"),
         ("SnapStart", "None", "off"),
         ("Store", "external", "memcached"),
     ],

@@ -16,10 +16,25 @@ from moto.iam.access_control import IAMPolicy, PermissionResult
 from samcli.yamlhelper import yaml_parse
 
 from local.deploy import released
-from tests.infrastructure.stack import DEPLOYMENTS, EXTERNAL, OWN_VPC, ROOT, Json, Stack, listed, source, transformed
+from tests.infrastructure.stack import (
+    ARCHIVE,
+    DEPLOYMENTS,
+    EXTERNAL,
+    OWN_VPC,
+    ROOT,
+    Json,
+    Stack,
+    listed,
+    source,
+    transformed,
+)
 
 WRITERS = {
-    f"{name}Function" for name in ("CreateMission", "UpdateStatus", "AppendLogEntry", "RelayEvents", "OperateEvents")
+    f"{name}Function"
+    for name in (
+        *("CreateMission", "UpdateStatus", "AppendLogEntry", "ClaimMission", "RetryMission", "CancelMissions"),
+        *("RelayEvents", "SweepMissions", "OperateEvents"),
+    )
 }
 OPEN = {"GET /api/missions/health"}
 LOG_GROUPS = "arn:aws:logs:eu-central-1:123456789012:log-group"
@@ -31,6 +46,7 @@ AWS_POLICIES = {  # writing logs, network interfaces and traces, and moving alia
     "arn:aws:iam::aws:policy/service-role/AWSLambdaVPCAccessExecutionRole",
 }
 ANYWHERE = {"0.0.0.0/0", "::/0"}
+ARCHIVED = f"arn:aws:s3:::{ARCHIVE['ArchiveBucket']}/missions/*"  # the one resource that cannot be named as a whole
 
 
 def policies(stack: Stack, role: str) -> list[Json]:
@@ -109,7 +125,8 @@ def every_policy_names_actions_and_resources(stack: Stack) -> list[str]:
         found += [f"{name} has {arn}" for arn in foreign]
         for document in policies(stack, name):
             for statement in listed(document["Statement"]):
-                found += [f"{name}: {each}" for each in listed(statement["Resource"]) if "*" in each or not each]
+                resources = set(listed(statement["Resource"])) - {ARCHIVED}
+                found += [f"{name}: {each}" for each in resources if "*" in each or not each]
                 found += [f"{name}: {each}" for each in listed(statement["Action"]) if "*" in each]
     return found
 
@@ -137,11 +154,37 @@ def every_function_that_has_a_store_may_reach_it_and_no_other(stack: Stack) -> l
     return found
 
 
+def only_the_sweeper_writes_missions_to_the_archive_and_nobody_reads_it(stack: Stack) -> list[str]:
+    functions = stack.of("AWS::Lambda::Function")
+    bucket = stack.values.parameters["ArchiveBucket"]
+    found = []
+    for name, function in functions.items():
+        role, sweeps = role_of(stack, name), name == "SweepMissionsFunction"
+        able = may(stack, role, "s3:PutObject", "arn:aws:s3:::example-missions/missions/2026/11/24/default/1.jsonl.gz")
+        found += [f"{name} may write to it, or not"] if able != (sweeps and bool(bucket)) else []
+        elsewhere = ("arn:aws:s3:::example-missions/other/1.jsonl.gz", "arn:aws:s3:::another/missions/1.jsonl.gz")
+        found += [f"{name} may write to {each}" for each in elsewhere if may(stack, role, "s3:PutObject", each)]
+        rights = ("s3:GetObject", "s3:DeleteObject", "s3:PutObjectAcl")
+        found += [f"{name} may {right}" for right in rights if may(stack, role, right, ARCHIVED.replace("*", "1"))]
+        told = function["Environment"]["Variables"].get("ARCHIVE_BUCKET")
+        found += [f"{name} is told of {told}"] if told != (bucket if sweeps else None) else []
+    return found
+
+
+def missions_are_kept_as_long_as_is_said(stack: Stack) -> list[str]:
+    days = stack.values.parameters["MissionRetentionDays"]
+    return [
+        name
+        for name, function in in_the_network(stack).items()
+        if function["Environment"]["Variables"].get("RETENTION_DAYS") != days
+    ]
+
+
 def every_route_but_health_is_behind_the_authorizer(stack: Stack) -> list[str]:
     body = stack.of("AWS::ApiGatewayV2::Api")["Api"]["Body"]
     routes = {
         f"{method.upper()} {path}": operation
-        for path, operations in body["paths"].items()
+        for path, operations in _paths(stack).items()
         for method, operation in operations.items()
     }
     found = [f"{route} goes nowhere" for route, each in routes.items() if "x-amazon-apigateway-integration" not in each]
@@ -175,8 +218,14 @@ def a_page_may_send_what_the_api_reads_and_read_what_it_answers(stack: Stack) ->
     sent = {"authorization", "content-type", "idempotency-key", "if-match", "if-none-match"}
     signed = {"x-amz-date", "x-amz-security-token", "x-amz-content-sha256"}
     found = [f"{name} may not be sent" for name in (sent | signed) - set(cors["allowHeaders"])]
+    used = {method for operations in _paths(stack).values() for method in operations}
+    found += [f"{method} is not allowed" for method in used - {each.lower() for each in cors["allowMethods"]}]
     answered = {"etag", "retry-after", "idempotency-replayed"}
     return found + [f"{name} cannot be read" for name in answered - set(cors["exposeHeaders"])]
+
+
+def _paths(stack: Stack) -> Json:
+    return stack.of("AWS::ApiGatewayV2::Api")["Api"]["Body"]["paths"]
 
 
 def the_api_is_throttled_and_logged(stack: Stack) -> list[str]:
@@ -323,13 +372,18 @@ def the_network_lets_the_functions_reach_the_store_and_nothing_else(stack: Stack
     for name, rule in stack.of("AWS::EC2::SecurityGroupIngress").items():
         found += [] if rule.get("SourceSecurityGroupId") == "FunctionSecurityGroup" else [f"{name}: {rule}"]
     external = stack.values.parameters["Store"] == "external"
-    store, endpoints = stack.of("AWS::EC2::SecurityGroup")["FunctionSecurityGroup"]["SecurityGroupEgress"]
+    store, endpoints, *others = stack.of("AWS::EC2::SecurityGroup")["FunctionSecurityGroup"]["SecurityGroupEgress"]
     if external != (store.get("CidrIp") == "10.1.2.0/24") or external == (
         store.get("DestinationSecurityGroupId") == "StoreSecurityGroup"
     ):
         found.append(f"the way to the store: {store}")
     if (endpoints["FromPort"], endpoints["ToPort"]) != (443, 443) or "CidrIp" in endpoints:
         found.append(f"the way to the endpoints: {endpoints}")
+    archive = stack.values.parameters["ArchivePrefixListId"]
+    if [(rule["FromPort"], rule["ToPort"], rule.get("DestinationPrefixListId")) for rule in others] != (
+        [(443, 443, archive)] if archive else []
+    ):
+        found.append(f"the way to the archive: {others}")
     ways_out = ("NatGateway", "InternetGateway", "EgressOnlyInternetGateway", "EIP", "Route")
     found += [kind for kind in ways_out if stack.of(f"AWS::EC2::{kind}")]
     for name, function in stack.of("AWS::Lambda::Function").items():
@@ -349,19 +403,33 @@ def there_are_the_endpoints_that_are_needed_and_no_others(stack: Stack) -> list[
         wanted.add("com.amazonaws.eu-central-1.secretsmanager")
     if stack.values.parameters["EndpointSecurityGroupId"]:
         wanted = set()
+    archived = stack.values.parameters["ArchiveBucket"] and not stack.values.parameters["VpcId"]
+    if archived:
+        wanted.add("com.amazonaws.eu-central-1.s3")
     endpoints = stack.of("AWS::EC2::VPCEndpoint")
     found = [str(each) for each in wanted ^ {endpoint["ServiceName"] for endpoint in endpoints.values()}]
     for name, endpoint in endpoints.items():
         for statement in endpoint["PolicyDocument"]["Statement"]:
-            if "*" in statement["Resource"] or "Condition" not in statement:
+            if "*" in statement["Resource"].replace(ARCHIVED, "") or "Condition" not in statement:
                 found.append(f"{name} lets through {statement}")
+            if statement["Resource"] == ARCHIVED and statement["Action"] != "s3:PutObject":
+                found.append(f"{name} lets through {statement}")
+    gateways = [each for each in endpoints.values() if each["VpcEndpointType"] == "Gateway"]
+    routed = {
+        each["SubnetId"]
+        for each in stack.of("AWS::EC2::SubnetRouteTableAssociation").values()
+        if any(each["RouteTableId"] in gateway["RouteTableIds"] for gateway in gateways)
+    }
+    found += [f"{subnet} has no route to the archive" for subnet in {"SubnetA", "SubnetB"} - routed if archived]
     return found
 
 
 def endpoints_in_a_vpc_of_others_change_nothing_there(stack: Stack) -> list[str]:
     parameters, endpoints = stack.values.parameters, stack.of("AWS::EC2::VPCEndpoint")
     own = not parameters["VpcId"]
-    found = [f"{name}: private DNS" for name, each in endpoints.items() if each["PrivateDnsEnabled"] is not own]
+    found = [
+        f"{name}: private DNS" for name, each in endpoints.items() if each.get("PrivateDnsEnabled", own) is not own
+    ]
     for name, function in in_the_network(stack).items():
         for variable, endpoint, service in (
             ("AWS_ENDPOINT_URL_EVENTBRIDGE", "EventsEndpoint", "events"),
@@ -384,7 +452,7 @@ def every_alarm_reaches_those_whom_it_concerns(stack: Stack) -> list[str]:
         "external": set(),
     }
     wanted = {"ServerError", "Latency", "OutboxAge", "DeadEvents", "DeadLetterQueue", "Errors", "Throttled"}
-    wanted |= {"Concurrency", "Service"} | store[stack.values.parameters["Store"]]
+    wanted |= {"OverdueAge", "Concurrency", "Service"} | store[stack.values.parameters["Store"]]
     wanted |= {"Canary"} if stack.values.parameters["CanarySchedule"] else set()
     found += wanted ^ {name.removesuffix("Alarm") for name in alarms | composite}
     # with a condition EventBridge publishes nothing
@@ -414,11 +482,12 @@ def every_alarm_reaches_those_whom_it_concerns(stack: Stack) -> list[str]:
 def an_alarm_goes_off_in_the_minutes_that_it_says_and_not_before_there_is_anything(stack: Stack) -> list[str]:
     alarms = stack.of("AWS::CloudWatch::Alarm")
     found = [f"{name} counts no data as a fault" for name, each in alarms.items() if _breaching(each)]
-    age = alarms["OutboxAgeAlarm"]
-    # One figure above five minutes is enough. A relay that stops is told by the change to a state without data
-    good = (age["Period"], age["DatapointsToAlarm"], age["Threshold"]) == (60, 1, 300_000)
-    good &= age.get("InsufficientDataActions") == ["AlertTopic"] and age["TreatMissingData"] == "missing"
-    found += [] if good else [f"OutboxAge: {age}"]
+    for name in ("OutboxAgeAlarm", "OverdueAgeAlarm"):
+        age = alarms[name]
+        # One figure above five minutes is enough. A function that stops is told by the change to a state without data
+        good = (age["Period"], age["DatapointsToAlarm"], age["Threshold"]) == (60, 1, 300_000)
+        good &= age.get("InsufficientDataActions") == ["AlertTopic"] and age["TreatMissingData"] == "missing"
+        found += [] if good else [f"{name}: {age}"]
     for name, alarm in alarms.items():
         if name == "CacheMemoryAlarm":
             formulas = {each["Id"]: each["Expression"] for each in alarm["Metrics"] if "Expression" in each}
@@ -441,6 +510,7 @@ LOOKS_AT = {
     "ServerError": "Sum of AWS/ApiGateway 5xx in 300 s >= 5, 1 of 1, notBreaching",
     "Latency": "p99 of AWS/ApiGateway Latency in 300 s > 3000, 3 of 3, notBreaching",
     "OutboxAge": "Maximum of Missions OutboxAge in 60 s > 300000, 1 of 5, missing",
+    "OverdueAge": "Maximum of Missions OverdueAge in 60 s > 300000, 1 of 5, missing",
     "DeadEvents": "Maximum of Missions DeadLetters in 300 s > 0, 1 of 1, notBreaching",
     "DeadLetterQueue": "Maximum of AWS/SQS ApproximateNumberOfMessagesVisible in 300 s > 0, 1 of 1, notBreaching",
     "Errors": "Sum of Missions/missions Errors in 60 s >= 5, 1 of 5, notBreaching",
@@ -471,16 +541,21 @@ def each_alarm_looks_at_what_is_said(stack: Stack) -> list[str]:
         if "AWS/ElastiCache" in looks_at:
             everything = NODES if stack.values.parameters["Store"] == "durable" else {"ServerlessCache"}
             found += [] if of == everything else [f"{name} looks at {of}"]
+        if " Missions " in looks_at:
+            found += [] if of == {"missions_service", "EventBus"} else [f"{name} looks at {of}"]
         found += [] if alarm.get("OKActions") == alarm["AlarmActions"] else [f"nobody is told when {name} is over"]
     rule = stack.of("AWS::CloudWatch::CompositeAlarm")["ServiceAlarm"]["AlarmRule"]
     parts = {'ALARM("ServerErrorAlarm")', 'ALARM("LatencyAlarm")', 'ALARM("OutboxAgeAlarm")'}
-    parts.add('INSUFFICIENT_DATA("OutboxAgeAlarm")')
+    parts |= {'INSUFFICIENT_DATA("OutboxAgeAlarm")', 'ALARM("OverdueAgeAlarm")', 'INSUFFICIENT_DATA("OverdueAgeAlarm")'}
+    needed = stack.resources["ServiceAlarm"]["DependsOn"]
+    scheduled = {"RelayEventsFunctionEveryMinute", "SweepMissionsFunctionEveryMinute"}
+    found += [] if set(needed) == scheduled <= stack.resources.keys() else [f"before {needed} run there is an alarm"]
     found += [] if set(rule.split(" OR ")) == parts else [rule]
     patterns = {name: each["FilterPattern"] for name, each in stack.of("AWS::Logs::MetricFilter").items()}
     found += [] if patterns == PATTERNS else [str(patterns)]
     canary = stack.of("AWS::Lambda::Function").get(OUTSIDE)
-    # 11 steps of which each may wait for 15 seconds; two bad minutes in a row are an alarm, so a run is repeated once
-    found += ["the canary has no time"] if canary and canary["Timeout"] < 11 * 15 else []
+    # 18 steps of which each may wait for 15 seconds; two bad minutes in a row are an alarm, so a run is repeated once
+    found += ["the canary has no time"] if canary and canary["Timeout"] < 18 * 15 else []
     for name, config in stack.of("AWS::Lambda::EventInvokeConfig").items():
         wanted_retries = 1 if name.startswith(OUTSIDE) else 0
         found += [] if config["MaximumRetryAttempts"] == wanted_retries else [f"{name} is repeated"]
@@ -672,7 +747,7 @@ POLICY = ("PolicyDocument", "Statement", 0)
 PATHS = ("Api", P, "DefinitionBody", "paths")
 PLAIN_ROUTE = {
     "Type": "HttpApi",
-    P: {"ApiId": {"Ref": "Api"}, "Method": "DELETE", "Path": "/api/missions/{mission_id}"},
+    P: {"ApiId": {"Ref": "Api"}, "Method": "PUT", "Path": "/api/missions/{mission_id}"},
 }
 CORS = ("DefinitionBody", "x-amazon-apigateway-cors", "Fn::If", 1)
 CORS_ON = {"CorsOrigin": "https://app.example.com"}
@@ -691,6 +766,7 @@ BREAKS: dict[Promise, list[tuple[Break, dict[str, str]]]] = {
         (drop("EventBusPolicy"), {}),
         (put("EventBusPolicy", P, "Statement", "Effect", value="Allow"), {}),
         (drop("EventBusPolicy", P, "Statement", "Condition", "ArnNotEquals", "aws:PrincipalArn", 3), {}),
+        (drop("EventBusPolicy", P, "Statement", "Condition", "ArnNotEquals", "aws:PrincipalArn", 6), {}),
         (
             put(
                 "EventBusPolicy", P, "Statement", "Condition", "StringEquals", "events:source", value="another_service"
@@ -710,6 +786,18 @@ BREAKS: dict[Promise, list[tuple[Break, dict[str, str]]]] = {
         (put("GetLogFunction", P, "Policies", value=[]), {}),
         (drop("StorePolicy", P, *POLICY, "Fn::If", 2, "Resource", 0), {}),
         (put("StorePolicy", P, *POLICY, "Fn::If", 0, value="Durable"), EXTERNAL),
+    ],
+    only_the_sweeper_writes_missions_to_the_archive_and_nobody_reads_it: [
+        (put("ArchivePolicy", P, *POLICY, "Action", value=["s3:PutObject", "s3:GetObject"]), ARCHIVE),
+        (put("ArchivePolicy", P, *POLICY, "Resource", value={"Fn::Sub": "arn:aws:s3:::${ArchiveBucket}/*"}), ARCHIVE),
+        (put("ArchivePolicy", P, *POLICY, "Resource", value="arn:aws:s3:::*/missions/*"), ARCHIVE),
+        (put("SweepMissionsFunction", P, "Policies", value=[{"Ref": "StorePolicy"}]), ARCHIVE),
+        (put("GetLogFunction", P, "Policies", value=[{"Ref": "StorePolicy"}, {"Ref": "ArchivePolicy"}]), ARCHIVE),
+        (drop("SweepMissionsFunction", P, "Environment"), ARCHIVE),
+    ],
+    missions_are_kept_as_long_as_is_said: [
+        (put("UpdateStatusFunction", P, "Environment", value={"Variables": {"RETENTION_DAYS": "30"}}), {}),
+        (put("SweepMissionsFunction", P, "Environment", "Variables", "RETENTION_DAYS", value="0"), {}),
     ],
     every_route_but_health_is_behind_the_authorizer: [
         (drop(*PATHS, "/api/missions", "post"), {}),
@@ -755,6 +843,7 @@ BREAKS: dict[Promise, list[tuple[Break, dict[str, str]]]] = {
     every_target_has_a_dead_letter_queue_that_takes_from_it: [
         (drop("AuditRule", P, "Targets", 0, "DeadLetterConfig"), {}),
         (drop("RelayEventsFunction", P, "Events", "EveryMinute", P, "DeadLetterConfig"), {}),
+        (drop("SweepMissionsFunction", P, "Events", "EveryMinute", P, "DeadLetterConfig"), {}),
         (drop("DeadLetterQueuePolicy", P, *POLICY, "Condition", "ArnEquals", "aws:SourceArn", 0), {}),
     ],
     every_log_is_kept_for_a_time_that_is_said: [
@@ -768,6 +857,9 @@ BREAKS: dict[Promise, list[tuple[Break, dict[str, str]]]] = {
         (drop("StoreSecurityGroup", P, "SecurityGroupEgress"), {}),
         (put("FunctionSecurityGroup", P, "SecurityGroupEgress", 1, "CidrIp", value="0.0.0.0/0"), {}),
         (put("Gateway", value={"Type": "AWS::EC2::InternetGateway"}), {}),
+        (drop("FunctionSecurityGroup", P, "SecurityGroupEgress", 2), ARCHIVE),
+        (put("FunctionSecurityGroup", P, "SecurityGroupEgress", 2, "Fn::If", 0, value="Serverless"), {}),
+        (put("FunctionSecurityGroup", P, "SecurityGroupEgress", 2, "Fn::If", 1, "CidrIp", value="0.0.0.0/0"), ARCHIVE),
         (put("SubnetB", P, "AvailabilityZone", value={"Fn::Select": [0, {"Fn::GetAZs": ""}]}), {}),
         (put("GetLogFunction", P, "VpcConfig", value={"SubnetIds": ["a"], "SecurityGroupIds": ["b"]}), {}),
         (drop("CanaryFunction", "IgnoreGlobals"), {}),
@@ -776,6 +868,11 @@ BREAKS: dict[Promise, list[tuple[Break, dict[str, str]]]] = {
         (drop("EventsEndpoint"), {}),
         (put("SecretsEndpoint", "Condition", value="OwnEndpoints"), {}),
         (put("EventsEndpoint", P, *POLICY, "Resource", value="*"), {}),
+        (drop("ArchiveEndpoint", "Condition"), {}),
+        (put("ArchiveEndpoint", "Condition", value="Archiving"), {**OWN_VPC, **ARCHIVE}),
+        (put("ArchiveEndpoint", P, *POLICY, "Action", value="s3:*"), ARCHIVE),
+        (put("ArchiveEndpoint", P, *POLICY, "Resource", value="*"), ARCHIVE),
+        (drop("ArchiveRoutesOfB"), ARCHIVE),
     ],
     endpoints_in_a_vpc_of_others_change_nothing_there: [
         (put("EventsEndpoint", P, "PrivateDnsEnabled", value=True), OWN_VPC),
@@ -789,6 +886,7 @@ BREAKS: dict[Promise, list[tuple[Break, dict[str, str]]]] = {
     a_page_may_send_what_the_api_reads_and_read_what_it_answers: [
         (drop("Api", P, *CORS, "allowHeaders", 7), CORS_ON),
         (put("Api", P, *CORS, "exposeHeaders", value=["etag"]), CORS_ON),
+        (put("Api", P, *CORS, "allowMethods", value=["GET", "POST"]), CORS_ON),
     ],
     every_alarm_reaches_those_whom_it_concerns: [
         (drop("LatencyAlarm"), {}),
@@ -802,6 +900,7 @@ BREAKS: dict[Promise, list[tuple[Break, dict[str, str]]]] = {
         (put("OutboxAgeAlarm", P, "TreatMissingData", value="breaching"), {}),
         (put("OutboxAgeAlarm", P, "DatapointsToAlarm", value=5), {}),
         (drop("OutboxAgeAlarm", P, "InsufficientDataActions"), {}),
+        (put("OverdueAgeAlarm", P, "TreatMissingData", value="notBreaching"), {}),
         (put("CacheMemoryAlarm", P, "Metrics", 0, "Expression", value="100 * used / 10000000000"), {}),
     ],
     each_alarm_looks_at_what_is_said: [
@@ -809,9 +908,11 @@ BREAKS: dict[Promise, list[tuple[Break, dict[str, str]]]] = {
         (put("DeadEventsAlarm", P, "MetricName", value="DeadLetter"), {}),
         (drop("DeadEventsAlarm", P, "OKActions"), {}),
         (put("ServiceAlarm", P, "AlarmRule", value='ALARM("ServerErrorAlarm")'), {}),
+        (put("ServiceAlarm", "DependsOn", value=["RelayEventsFunctionEveryMinute"]), {}),
+        (drop("OverdueAgeAlarm", P, "Dimensions", 1), {}),
         (put("ErrorsMetric", P, "FilterPattern", value="ERROR"), {}),
         (put("SignInAlarm", P, "Metrics", 2, "MetricStat", "Metric", "Dimensions", value=[]), DURABLE),
-        (put("CanaryFunction", P, "Timeout", value=60), {}),
+        (put("CanaryFunction", P, "Timeout", value=255), {}),
         (put("CanaryFunction", P, "EventInvokeConfig", "MaximumRetryAttempts", value=2), {}),
     ],
     a_new_version_takes_over_as_is_said_and_goes_back_on_errors: [
@@ -899,6 +1000,8 @@ OTHER_VALUES = {  # of each parameter that may change later, with what has to ch
     "MaximumGigabytes": ({}, {"MaximumGigabytes": "20"}),
     "NodeType": (DURABLE, DURABLE | {"NodeType": "cache.r7g.large"}),
     "RetentionDays": ({}, {"RetentionDays": "30"}),
+    "MissionRetentionDays": ({}, {"MissionRetentionDays": "0"}),
+    "ArchiveBucket": ({}, ARCHIVE),
     "CanarySchedule": ({}, {"CanarySchedule": "rate(1 hour)"}),
     "Deployment": ({}, {"Deployment": "Canary10Percent5Minutes"}),
     "JwtIssuer": ({}, {"JwtIssuer": "https://issuer.example.com", "JwtAudience": "missions"}),
@@ -968,10 +1071,14 @@ LARGEST = 4096  # bytes of a function's environment, counted as JSON
 
 
 def test_an_environment_fits_with_the_largest_certificate_and_a_long_name() -> None:
-    stack = Stack(**EXTERNAL, RedisCa="A" * 3000, NamespaceClaim="custom:" + "t" * 60)
+    archive = ARCHIVE | {"ArchiveBucket": "b" * 63}
+    stack = Stack(**EXTERNAL, **archive, RedisCa="A" * 3000, NamespaceClaim="custom:" + "t" * 60)
     for name, function in stack.of("AWS::Lambda::Function").items():
         # the host and the names of resources are about as long as this in AWS
-        variables = {key: value.ljust(60) for key, value in function["Environment"]["Variables"].items()}
+        variables = {
+            key: value if value.isdecimal() else value.ljust(60)
+            for key, value in function["Environment"]["Variables"].items()
+        }
         assert len(json.dumps(variables)) < LARGEST, name
 
 
@@ -987,7 +1094,7 @@ def test_every_template_and_every_parameter_makes_new_versions_and_the_same_ones
     assert len(words) == len(known) + 2
     assert released(text, known) == released(text, dict(reversed(known.items())))
     before, after = versions(released(text, known)), versions(released(text, known | {"Store": "durable"}))
-    assert len(before) == len(after) == 13  # with the layer's
+    assert len(before) == len(after) == 20  # with the layer's
     assert len(before & after) == 1
     assert before == versions(released(text, known))
 

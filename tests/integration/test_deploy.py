@@ -400,6 +400,22 @@ def test_an_external_store_needs_an_endpoint_of_secrets_manager_with_the_same_gr
     assert about(cloud.answers(**given), "endpoints").remedy.endswith(f"EndpointSecurityGroupId={group}")
 
 
+def test_the_archive_needs_the_list_of_s3_and_in_a_vpc_that_is_given_an_endpoint(cloud: Cloud) -> None:
+    ec2, name = cloud.client("ec2"), f"com.amazonaws.{REGION}.s3"
+    only = [{"Name": "prefix-list-name", "Values": [name]}]
+    (s3,) = ec2.describe_managed_prefix_lists(Filters=only)["PrefixLists"]
+    given = {"ArchiveBucket": "example-missions", "ArchivePrefixListId": "pl-00000000"}
+    answer = about(cloud.answers(**given), "prefix list")
+    assert (answer.kind, answer.remedy) == ("MISSING", f"make deploy ArchivePrefixListId={s3['PrefixListId']}")
+    given["ArchivePrefixListId"] = s3["PrefixListId"]
+    assert [each for each in cloud.answers(**given) if "S3" in each.text] == []  # the stack makes the rest
+    where = vpc(cloud)
+    answer = about(cloud.answers(**given, **where), "gateway endpoint")
+    assert (answer.kind, f"--service-name {name} --route-table-ids" in answer.remedy) == ("MISSING", True)
+    ec2.create_vpc_endpoint(VpcId=where["VpcId"], ServiceName=name, VpcEndpointType="Gateway")
+    assert about(cloud.answers(**given, **where), "gateway endpoint").kind == "ok"
+
+
 def test_the_secret_must_be_there_with_the_default_key(cloud: Cloud) -> None:
     given = external(cloud)
     arn = given["RedisUrlSecretArn"]

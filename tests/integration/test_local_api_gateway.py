@@ -376,7 +376,7 @@ def test_a_preflight_is_answered_without_the_function(start: Callable[..., Api],
     assert (reply.status, reply.body, api.invoked) == (204, b"", [])
     assert {name: value for name, value in reply.headers.items() if name.startswith("access-control-")} == {
         "access-control-allow-origin": PAGE,
-        "access-control-allow-methods": "GET,POST",
+        "access-control-allow-methods": "GET,POST,DELETE",
         "access-control-allow-headers": "authorization,content-type,idempotency-key,if-match,if-none-match,"
         "x-amz-content-sha256,x-amz-date,x-amz-security-token",
         "access-control-max-age": "3600",

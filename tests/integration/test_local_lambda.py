@@ -278,7 +278,7 @@ def test_a_function_that_cannot_be_imported_gives_an_error_and_is_not_tried_agai
     define: Define, code: str
 ) -> None:
     log: list[str] = []
-    define("f", f"print('begins')\n{code}", writes=True)
+    define("f", f"print('begins')\n{code}", warm=True)
 
     async def body(local: LocalLambda) -> None:
         errors = await asyncio.gather(*(error_of(local.invoke("f", 0)) for _ in range(3)))
@@ -301,18 +301,18 @@ def test_a_function_that_does_not_get_ready_gives_an_error(define: Define, monke
     running(body)
 
 
-def test_functions_that_write_are_warm_and_others_start_on_demand_and_stay(define: Define) -> None:
-    define("writes", PID, writes=True)
-    define("reads", PID)
+def test_warm_functions_have_a_sandbox_and_others_start_on_demand_and_stay(define: Define) -> None:
+    define("warm", PID, warm=True)
+    define("cold", PID)
 
     async def body(local: LocalLambda) -> None:
         await until(lambda: len(sandboxes()) == 1)
         warm = sandboxes()
-        assert [await local.invoke("writes", 0)] == warm
-        reader = await local.invoke("reads", 0)
-        assert sorted(sandboxes()) == sorted([*warm, reader])
+        assert [await local.invoke("warm", 0)] == warm
+        cold = await local.invoke("cold", 0)
+        assert sorted(sandboxes()) == sorted([*warm, cold])
         await asyncio.sleep(0.1)
-        assert await local.invoke("reads", 0) == reader
+        assert await local.invoke("cold", 0) == cold
 
     running(body)
 
@@ -468,12 +468,9 @@ def test_when_the_service_is_killed_its_sandboxes_end_even_in_the_middle_of_thei
     asyncio.run(until(lambda: all(map(gone, started)), 2))
 
 
-def test_the_template_says_how_long_a_function_may_take_how_much_memory_it_has_and_which_write() -> None:
+def test_the_template_says_how_long_a_function_may_take_and_how_much_memory_it_has() -> None:
     found = lambdas.functions()
-    assert {name for name, each in found.items() if each.writes} == {
-        "create_mission",
-        "update_status",
-        "append_log_entry",
-    }
+    assert {name for name, each in found.items() if each.warm} == lambdas.WARM
     assert (found["health"].timeout, found["relay_events"].timeout, found["health"].memory) == (10, 55, 512)
+    assert found["sweep_missions"].timeout == 55
     assert all((each.folder / "app.py").exists() for each in found.values())

@@ -1,6 +1,7 @@
 """The costs are worked out from the template as it is, and docs/aws.md shows them."""
 
 import copy
+import re
 from typing import Any
 
 import pytest
@@ -89,9 +90,9 @@ def test_what_is_counted_is_what_a_transform_of_the_template_has(given: dict[str
 
 def test_the_serverless_store_is_billed_for_what_it_holds_and_is_asked() -> None:
     assert PARTITIONS == 1024
-    # At least 0.1 GB for 730 h at 0.084, and 43,800 times 2,048 ECPU at 0.0023 a million; 3 GB and 40 million ECPU more
-    assert rows()["serverless valkey"][:2] == ["0 GB: 6.13 + 0.21 = 6.34", "3 GB: 183.96 + 0.30 = 184.26"]
-    assert rows(Engine="redis")["serverless redis"][0] == "0 GB: 91.25 + 0.30 = 91.55"
+    # At least 0.1 GB for 730 h at 0.084, and 43,800 times 3,072 ECPU at 0.0023 a million; 3 GB and 40 million ECPU more
+    assert rows()["serverless valkey"][:2] == ["0 GB: 6.13 + 0.31 = 6.44", "3 GB: 183.96 + 0.40 = 184.36"]
+    assert rows(Engine="redis")["serverless redis"][0] == "0 GB: 91.25 + 0.46 = 91.71"
 
 
 def test_a_snapshot_is_billed_for_each_version_while_it_is_there() -> None:
@@ -138,12 +139,24 @@ def test_what_is_added_to_the_template_is_counted() -> None:
 
 
 def test_a_schedule_is_billed_with_all_that_it_calls() -> None:
-    # 2,920 runs: a schedule, 12 calls, 7 events, 2 s and 11 times 0.03 s in 0.5 GB, 12 times 1,200 bytes of logs kept
-    # for a year, and 10 restores of 0.5 GB
-    run = 1e-6 + 12 * 0.2e-6 + 7e-6 + 1.165 * 0.0000133334 + 14.4e-6 * 0.554 + 10 * 0.5 * 0.0001397998
+    # 2,920 runs: a schedule, 19 calls, 13 events, 3 s and 18 times 0.03 s in 0.5 GB, 19 times 1,200 bytes of logs kept
+    # for a year, and 16 restores of 0.5 GB
+    run = 1e-6 + 19 * 0.2e-6 + 13e-6 + 1.77 * 0.0000133334 + 22.8e-6 * 0.554 + 16 * 0.5 * 0.0001397998
     cells = rows(changed("CanaryFunction", CANARY))["CanaryFunction"]
     assert cells == [f"{2920 * run:.2f}"] * 3
     assert "CanaryFunction" not in rows(changed("CanaryFunction", CANARY | {"Condition": "External"}))
+
+
+def test_every_metric_that_the_dashboard_shows_is_counted() -> None:
+    (dashboard,) = Stack().of("AWS::CloudWatch::Dashboard").values()
+    shown = re.findall(r'"((?:Swept|Overdue|Outbox|Dead)\w+)"', dashboard["DashboardBody"])
+    assert len(shown) == 8
+    assert set(shown) <= Deployment(template()).metrics()
+
+
+def test_an_endpoint_of_s3_costs_nothing() -> None:
+    archived = {"ArchiveBucket": "example-missions", "ArchivePrefixListId": "pl-0a1b2c3d"}
+    assert rows(**archived) == rows()
 
 
 def test_a_schedule_that_cannot_be_counted_is_named() -> None:

@@ -37,7 +37,8 @@ def test_every_route_of_the_template_is_documented_but_that_of_the_document() ->
 def test_every_operation_has_a_summary_an_example_and_its_errors(path: str, method: str) -> None:
     operation = OPENAPI["paths"][path][method]
     assert operation["summary"]
-    contents = [answer for status, answer in operation["responses"].items() if status.startswith("2")]
+    assert ("content" in operation["responses"].get("204", {})) is False  # it says nothing
+    contents = [answer for status, answer in operation["responses"].items() if status in ("200", "201")]
     contents += [operation["requestBody"]] if "requestBody" in operation else []
     for each in contents:
         (content,) = each["content"].values()
@@ -47,6 +48,46 @@ def test_every_operation_has_a_summary_an_example_and_its_errors(path: str, meth
     assert "503" in errors
     assert ("400" in errors) == ("requestBody" in operation)
     assert ("404" in errors) == ("{mission_id}" in path)
+    assert ("410" in errors) == ("{mission_id}" in path and method != "delete")  # what is removed twice is removed
+
+
+def test_a_moment_of_a_query_may_be_a_number_or_a_text() -> None:
+    asked = {each["name"]: each["schema"] for each in OPENAPI["paths"]["/api/missions"]["get"]["parameters"]}
+    for name in ("created_after", "created_before"):
+        assert [kind["type"] for kind in asked[name]["anyOf"]] == ["number", "string"]
+
+
+def test_a_sign_of_life_needs_no_body_and_a_removal_has_none() -> None:
+    assert OPENAPI["paths"]["/api/missions/{mission_id}/heartbeat"]["post"]["requestBody"]["required"] is False
+    assert "requestBody" not in OPENAPI["paths"]["/api/missions/{mission_id}"]["delete"]
+
+
+@pytest.mark.parametrize("route", ["/api/missions", "/api/missions/stats/overview"])
+def test_who_polls_may_send_the_version_that_it_has(route: str) -> None:
+    operation = OPENAPI["paths"][route]["get"]
+    assert "If-None-Match" in [each["name"] for each in operation["parameters"]]
+    assert [status for status, each in operation["responses"].items() if "ETag" in each.get("headers", {})] == [
+        "200",
+        "304",
+    ]
+
+
+@pytest.mark.parametrize("event_type", PAYLOADS)
+@pytest.mark.parametrize(
+    ("members", "valid"),
+    [
+        ({"tags": ["env=prod"], "actor": "arn:aws:iam::123456789012:user/alice", "reason": "disk full"}, True),
+        ({"tags": "env=prod"}, False),
+        ({"actor": None}, False),
+        ({"sequence": 0}, False),
+        ({"namespace": None}, False),
+    ],
+    ids=str,
+)
+def test_the_schemas_say_what_meta_has(event_type: str, members: dict[str, Any], valid: bool) -> None:
+    sample = json.loads((event_documents.EVENTS / f"{event_type}.json").read_text())["detail"]
+    schema = json.loads((event_documents.SCHEMAS / f"{event_type}.json").read_text())
+    assert Draft202012Validator(schema).is_valid(sample | {"meta": sample["meta"] | members}) is valid
 
 
 @pytest.mark.parametrize("event_type", PAYLOADS)

@@ -18,7 +18,7 @@ def test_the_models_that_a_function_uses_are_built_while_lambda_initialises(func
     (answer,) = get_args(get_type_hints(getattr(module, function))["return"])
     named += get_args(answer) or (answer,)
     models = [kind.__name__ for kind in named if isinstance(kind, type) and issubclass(kind, BaseModel)]
-    assert models
+    assert models or function == "delete_mission"  # it reads and answers nothing
     code = f"""
 import functions.{function}.app
 from missions.domain import models

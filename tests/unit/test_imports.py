@@ -27,13 +27,18 @@ HEAVY = {
     "aws_lambda_powertools.utilities.parameters",
     "aws_xray_sdk",
     "http.client",
+    "missions.archive",
+    "missions.sweeper",
     "missions.publishing.after_response",
     "missions.publishing.operators",
     "urllib3",
 }
-READING = ["get_mission", "list_missions", "get_log", "get_stats", "health"]
+READING = ["get_mission", "list_missions", "get_log", "get_stats", "get_history", "health"]
 # boto3 comes with the first event, after its response
-WRITING = ["create_mission", "update_status", "append_log_entry"]
+WRITING = [
+    *("create_mission", "update_status", "append_log_entry", "claim_mission", "heartbeat", "retry_mission"),
+    *("cancel_missions", "delete_mission"),
+]
 BUDGET = {
     **dict.fromkeys(READING + WRITING, HEAVY),
     "get_openapi": HEAVY | {"aws_lambda_powertools", "missions", "pydantic", "redis"},
@@ -44,6 +49,14 @@ BUDGET = {
         "missions.api",
         "missions.publishing.after_response",
         "missions.service",
+        "missions.storage.credentials",
+    },
+    "sweep_missions": {
+        "aws_lambda_powertools.event_handler",
+        "aws_lambda_powertools.utilities.parameters",
+        "missions.api",
+        "missions.archive",  # only where missions are archived
+        "missions.publishing.after_response",
         "missions.storage.credentials",
     },
     "canary": {"aws_lambda_powertools.event_handler", "missions.api", "missions.runtime", "pydantic", "redis"},
@@ -99,7 +112,7 @@ def test_a_store_with_iam_needs_botocore_alone() -> None:
 
 # The direction of imports: a package may import those that stand before it. Those of everybody stand for themselves.
 ORDER = ["domain", "storage", "publishing", "middle", "api", "functions"]
-MIDDLE = {"runtime", "service"}
+MIDDLE = {"archive", "runtime", "service", "sweeper"}
 EVERYBODYS = {"settings", "log", "deadline", "aws"}  # but not the domain's
 
 

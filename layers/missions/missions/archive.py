@@ -23,7 +23,8 @@ from missions.domain.models import LogQuery, Mission
 from missions.log import logger
 from missions.storage.store import Store
 
-LIMITS = Config(connect_timeout=3, read_timeout=15, retries={"total_max_attempts": 2})
+LIMITS = Config(connect_timeout=3, read_timeout=15, retries={"total_max_attempts": 1})  # the next run tries again
+TOGETHER = 100  # missions that are read at once
 IN_MEMORY = 16_000_000  # bytes of an object; a larger one is on the disk meanwhile
 
 Archived = tuple[str, str, float]  # namespace, id and last sign of life of a mission
@@ -38,6 +39,14 @@ class Archive:
 
     def write(self, store: Store, missions: Sequence[tuple[str, str]], more_time: Callable[[], bool]) -> list[Archived]:
         """Write these (namespace and id) as long as there is time; gives those that are written."""
+        written: list[Archived] = []
+        for first in range(0, len(missions), TOGETHER):
+            if not more_time():
+                break
+            written += self._part(store, missions[first : first + TOGETHER])
+        return written
+
+    def _part(self, store: Store, missions: Sequence[tuple[str, str]]) -> list[Archived]:
         groups: dict[tuple[str, str], list[Mission]] = defaultdict(list)
         for namespace, mission_id in missions:
             try:
@@ -50,8 +59,7 @@ class Archive:
             groups[namespace, f"{finished:%Y/%m/%d}"].append(mission)
         written: list[Archived] = []
         for (namespace, day), group in groups.items():
-            if more_time():
-                written += self._write(store, namespace, day, group)
+            written += self._write(store, namespace, day, group)
         return written
 
     def _write(self, store: Store, namespace: str, day: str, missions: Sequence[Mission]) -> list[Archived]:

@@ -74,9 +74,10 @@ def sweep(
         def remove(due: Sequence[Due]) -> bool:
             return _remove(here, [each for each in due if each.limit == "retention"], report, more_time)
 
+        partitions = dict.fromkeys(filed, 0)
         report.left = _each(filed, now, end, report, more_time)
         if report.left:
-            filed, _ = here.due.filed(now, dict.fromkeys(filed, 0))
+            filed, _ = here.due.filed(now, partitions)
             report.left = _each(filed, now, remove, report, more_time)
 
 

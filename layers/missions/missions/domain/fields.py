@@ -217,5 +217,7 @@ _MOMENT_SCHEMA = {
 _Seconds = Annotated[float, Field(ge=0, lt=10**10)]
 Moment = Annotated[_Seconds, BeforeValidator(_moment), WithJsonSchema(_MOMENT_SCHEMA, "validation")]
 QueryMoment = Annotated[_Seconds, BeforeValidator(_moment_in_query), WithJsonSchema(_MOMENT_SCHEMA, "validation")]
-Cursor = Annotated[str, Field(min_length=1, max_length=2048)]  # of the longest name and id it has 1,300
+Cursor = Annotated[
+    str, Field(min_length=1, max_length=2048, json_schema_extra={"pattern": "^[A-Za-z0-9_=-]*$"})
+]  # of the longest name and id it has 1,300
 Flag = Annotated[bool, BeforeValidator(_flag), WithJsonSchema({"type": "boolean"})]

@@ -45,8 +45,7 @@ local function transition(move)
   local stats, new = tally(STATS, counts)
   if not stats then return nil end
   local was_due = due(known, ARGV[5])
-  for name, value in pairs(changes) do known[name] = value end
-  local is_due = due(known, ARGV[5])
+  local is_due = due(setmetatable(changes, {__index = known}), ARGV[5]) -- of what it will be
   if was_due or is_due then redis.call('ZCARD', DUE) end
 
   local entry, next_entry = '', ''
