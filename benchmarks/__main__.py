@@ -10,14 +10,14 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import handlers, local_stack, publishing, startup, store
+from benchmarks import claiming, handlers, local_stack, publishing, startup, store, sweeping
 from benchmarks.report import Report
 from benchmarks.timing import NotDone
 
 PARTS = {
     "handlers": handlers.measure, "cpu": store.measure_cpu, "memory": store.measure_memory,
-    "flat": handlers.measure_flat, "publishing": publishing.measure, "startup": startup.measure,
-    "local": local_stack.measure,
+    "flat": handlers.measure_flat, "publishing": publishing.measure, "claims": claiming.measure,
+    "sweeper": sweeping.measure, "startup": startup.measure, "local": local_stack.measure,
 }  # fmt: skip
 
 

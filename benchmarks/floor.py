@@ -11,14 +11,19 @@ import redis
 from benchmarks.recording import new, record, texts
 from benchmarks.world import Handler
 
+DEFAULTS: dict[str, Any] = {
+    "description": "", "data": {}, "tags": [], "timeout": None, "heartbeat_timeout": None, "deadline": None,
+    "not_before": None, "retries": 0, "backoff": 0, "retention": None,
+}  # fmt: skip
+
 
 def handlers(client: redis.Redis) -> dict[str, Handler]:
-    """The seven operations on this client."""
+    """Operations on this client."""
     calls = record()
     run: Any = client.execute_command
     index, missions = calls["list"]
-    create, start, log, get, get_log, stats = (
-        calls[name][0] for name in ("create", "start", "log", "get", "get_log", "stats")
+    create, start, log, beat, get, get_log, stats = (
+        calls[name][0] for name in ("create", "start", "log", "heartbeat", "get", "get_log", "stats")
     )
     (_, read, *_), (_, prefix) = missions.filled({"id": ""}), get.filled({"id": ""})
 
@@ -39,12 +44,23 @@ def handlers(client: redis.Redis) -> dict[str, Handler]:
         reply = run(*log.filled(new(event["pathParameters"]["mission_id"], **texts(entry))))
         return _answer(201, {"timestamp": int(reply[2]) / 1e6, **entry})
 
+    def heartbeat(event: dict[str, Any], _: Any) -> dict[str, Any]:
+        json.loads(event["body"])  # what was recorded says the same
+        mission_id = event["pathParameters"]["mission_id"]
+        line, reason = run(*beat.filled({"id": mission_id}))
+        facts = _facts(line)
+        return _answer(200, {
+            "id": mission_id, "status": facts["status"], "reason": json.loads(reason) if reason else None,
+            "version": int(facts["version"]), "active_at": _moment(facts, "active"), "next_before": None,
+        })  # fmt: skip
+
     def get_mission(event: dict[str, Any], _: Any) -> dict[str, Any]:
         mission_id = event["pathParameters"]["mission_id"]
         return _answer(200, _stored(mission_id, run(*get.filled({"id": mission_id}))))
 
     def list_missions(event: dict[str, Any], _: Any) -> dict[str, Any]:
-        members = run(*index.filled({}))[: int(event["queryStringParameters"]["limit"])]
+        _, _, *members = run(*index.filled({}))
+        members = members[: int(event["queryStringParameters"]["limit"])]
         ids = [each[16:] for each in members]
         records = run("EVALSHA", read, len(ids), *(prefix + each for each in ids))
         return _answer(200, {"missions": list(map(_stored, ids, records)), "next_cursor": members[-1]})
@@ -56,28 +72,43 @@ def handlers(client: redis.Redis) -> dict[str, Handler]:
         return _answer(200, page)
 
     def get_stats(event: dict[str, Any], _: Any) -> dict[str, Any]:
-        pairs, _ = run(*stats.filled({}))
-        counts = dict(zip(pairs[::2], map(int, pairs[1::2]), strict=True))
-        updated = counts.pop("last_updated") / 1e6
-        return _answer(200, {"stats": {"total": sum(counts.values()), "by_status": counts, "last_updated": updated}})
+        asked = stats.filled({})
+        values, _ = run(*asked)
+        counts = {name: int(value or 0) for name, value in zip(asked[5:], values, strict=True)}
+        updated, _ = counts.pop("last_updated") / 1e6, counts.pop("changed")
+        ever = {name: counts.pop(name) for name in list(counts) if name.startswith("ever ")}
+        numbers = {"total": sum(counts.values()), "by_status": counts, "all_time": ever, "last_updated": updated}
+        return _answer(200, {"stats": numbers})
 
     return {
         "create_mission": create_mission, "update_status": update_status, "append_log_entry": append_log_entry,
-        "get_mission": get_mission, "list_missions": list_missions, "get_log": read_log, "get_stats": get_stats,
+        "heartbeat": heartbeat, "get_mission": get_mission, "list_missions": list_missions, "get_log": read_log,
+        "get_stats": get_stats,
     }  # fmt: skip
 
 
 def _facts(line: str) -> dict[str, str]:
-    return dict(fact.split("=") for fact in line.split(" "))
+    return dict(fact.split("=", 1) for fact in line.split(" "))
+
+
+def _moment(facts: dict[str, str], name: str) -> float | None:
+    return int(facts[name]) / 1e6 if name in facts else None
 
 
 def _mission(mission_id: str, state: str, content: dict[str, Any]) -> dict[str, Any]:
     line, reason = state.split("\n")
     facts = _facts(line)
+    started, finished = _moment(facts, "started"), _moment(facts, "finished")
+    note = facts.get("note")
     return {
-        "id": mission_id, **content, "status": facts["status"], "reason": json.loads(reason) if reason else None,
-        "version": int(facts["version"]), "created_at": int(facts["created"]) / 1e6,
-        "updated_at": int(facts["updated"]) / 1e6,
+        "id": mission_id, **DEFAULTS, **content, "status": facts["status"],
+        "reason": json.loads(reason) if reason else None, "version": int(facts["version"]),
+        "created_at": _moment(facts, "created"), "updated_at": _moment(facts, "updated"),
+        "active_at": _moment(facts, "active"), "started_at": started, "finished_at": finished,
+        "duration": finished - started if started and finished else None,
+        "progress": float(facts["progress"]) if "progress" in facts else None,
+        "note": note and note.replace("\x1f", " "), "worker": facts.get("worker"),
+        "attempt": int(facts.get("attempt", 1)), "retry_of": facts.get("retry_of"), "next_attempt": facts.get("next"),
     }  # fmt: skip
 
 

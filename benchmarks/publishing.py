@@ -51,9 +51,11 @@ def event_bridge() -> Iterator[Turn]:
         return calls, events
 
     aws = {"AWS_REGION": world.REGION, "AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
-    with patch.dict(os.environ, aws | {"AWS_ENDPOINT_URL_EVENTBRIDGE": here.recv()}):
-        yield turn
-    process.terminate()
+    try:
+        with patch.dict(os.environ, aws | {"AWS_ENDPOINT_URL_EVENTBRIDGE": here.recv()}):
+            yield turn
+    finally:
+        process.terminate()
 
 
 def _serve(benchmark: Any) -> None:

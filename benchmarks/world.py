@@ -30,7 +30,13 @@ Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
 
 WRITES = ("create_mission", "update_status", "append_log_entry")
 READS = ("get_mission", "list_missions", "get_log", "get_stats")
-OPERATIONS = WRITES + READS
+OPERATIONS = (*WRITES, "heartbeat", *READS)
+TAG = "team=data"
+Members = tuple[tuple[str, Any], ...]  # of a mission
+PLAIN: Members = ()
+TAGGED: Members = (("name", "Nightly backup"), ("tags", (TAG,)))
+LISTS = {"list_missions by tag": {"tag": TAG}, "list_missions by name": {"name": "nightly"}}
+MORE = ("claim_mission", *LISTS)  # operations that have no floor
 PAGE = 50  # missions or log entries that a page is asked for
 REGION = "eu-central-1"
 NAMES = keys.Keys("default")
@@ -98,9 +104,9 @@ def port_of(client: redis.Redis) -> int:
     return int(client.connection_pool.connection_kwargs["port"])
 
 
-def sandbox(port: int, *, bus: str = "", emitter: Emitter | None = None) -> Runtime:
+def sandbox(port: int, *, bus: str = "", emitter: Emitter | None = None, **settings: Any) -> Runtime:
     """What a sandbox holds that uses this server, and this bus or emitter."""
-    values = {"redis_url": f"redis://127.0.0.1:{port}", "event_bus_name": bus, "aws_region": REGION}
+    values = {"redis_url": f"redis://127.0.0.1:{port}", "event_bus_name": bus, "aws_region": REGION, **settings}
     made = Runtime(Settings.model_validate(values))
     if emitter:
         made.emitter = emitter
@@ -109,12 +115,16 @@ def sandbox(port: int, *, bus: str = "", emitter: Emitter | None = None) -> Runt
 
 def functions() -> dict[str, Handler]:
     """The handlers of the functions."""
-    return {name: importlib.import_module(f"functions.{name}.app").handler for name in OPERATIONS}
+    return {each: importlib.import_module(f"functions.{_function(each)}.app").handler for each in OPERATIONS + MORE}
+
+
+def _function(operation: str) -> str:
+    return operation.split(" ", 1)[0]
 
 
 @cache
 def _sample(operation: str) -> str:
-    return (Path(__file__).parents[1] / f"events/{operation}.json").read_text()
+    return (Path(__file__).parents[1] / f"events/{_function(operation)}.json").read_text()
 
 
 def request(operation: str, mission_id: str = "") -> dict[str, Any]:
@@ -122,11 +132,12 @@ def request(operation: str, mission_id: str = "") -> dict[str, Any]:
     event: dict[str, Any] = json.loads(_sample(operation).replace("deploy-42", mission_id))
     event["requestContext"]["requestId"] = str(uuid4())
     if "body" not in event:
-        event["queryStringParameters"] = {"limit": str(PAGE)}
+        event["queryStringParameters"] = {"limit": str(PAGE)} | LISTS.get(operation, {})
     return event
 
 
 ENTRY: dict[str, Any] = json.loads(request("append_log_entry")["body"])
+SIGN: dict[str, Any] = json.loads(request("heartbeat")["body"])
 
 
 def content(size: int = 135) -> dict[str, Any]:
@@ -175,7 +186,7 @@ class Way:
             events = [request(operation, each) for each in missions]
             answers = yield lambda event: self._handlers[operation](event, None), events
             grown = self._client.xlen(OUTBOX) - before
-            expected = count if self._outbox and operation in WRITES else 0
+            expected = count if self._outbox and operation in (*WRITES, "claim_mission") else 0
             check(grown == expected, f"{operation} put {grown} entries into the outbox, not {expected}")
             statuses = {answer["statusCode"] for answer in answers}
             check(statuses in ({200}, {201}), f"{operation} answered {statuses}")
@@ -185,10 +196,15 @@ class Way:
 
     def _mission(self, operation: str) -> str:
         """A mission to do this operation with, as it has to be before."""
-        if operation in ("create_mission", "list_missions", "get_stats"):
+        if operation in ("create_mission", "list_missions", *LISTS, "get_stats"):
             return str(uuid4())
+        if operation == "claim_mission":  # which one it takes is for the store to say; there has to be one
+            return str(self.ask("create_mission", str(uuid4()))["id"])
         if operation != "get_log":
-            return self._pool.pop() if self._pool else str(self.ask("create_mission", str(uuid4()))["id"])
+            mission_id = self._pool.pop() if self._pool else str(self.ask("create_mission", str(uuid4()))["id"])
+            if operation == "heartbeat":
+                self.ask("update_status", mission_id)
+            return mission_id
         if not self._logged:
             self._logged = self.ask("create_mission", str(uuid4()))["id"]
             for _ in range(PAGE):
@@ -201,15 +217,25 @@ class Way:
             case "create_mission" | "get_mission":
                 stored = self.ask("get_mission", mission_id)
                 check(body == stored and stored["id"] == mission_id, f"{mission_id} is stored as {stored}, not {body}")
+            case "heartbeat":
+                stored = self.ask("get_mission", mission_id)
+                sign = SIGN | {"active_at": body["active_at"]}
+                check(sign.items() <= stored.items(), f"{sign} is stored as {stored}")
+            case "claim_mission":
+                stored = self.ask("get_mission", body["id"])
+                check(stored == body and stored["status"] == "RUNNING", f"{body} is stored as {stored}")
             case "update_status":
                 status = self.ask("get_mission", mission_id)["status"]
                 check(status == "RUNNING", f"a started mission is {status} in the store")
             case "append_log_entry":
                 entries = len(self.ask("get_log", mission_id)["log"])
                 check(entries == 2, f"a log has {entries} entries, not 2")
-            case "list_missions" | "get_log":
-                length = len(body["missions" if operation == "list_missions" else "log"])
+            case "list_missions" | "list_missions by tag" | "list_missions by name" | "get_log":
+                length = len(body["log" if operation == "get_log" else "missions"])
                 check(length == PAGE, f"a page of {operation} has {length}, not {PAGE}")
+                if operation in LISTS:
+                    found = {(each["name"], *each["tags"]) for each in body["missions"]}
+                    check(found == {(dict(TAGGED)["name"], TAG)}, f"{operation} found {found}")
             case "get_stats":
                 check(body["stats"]["total"] > 0, "the statistics count no missions")
 

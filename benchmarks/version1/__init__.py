@@ -65,4 +65,5 @@ def _stored(mission_id: str, record: str) -> Mission:
         version=int(version),
         created_at=int(created) / 1_000_000,
         updated_at=int(updated) / 1_000_000,
+        active_at=int(updated) / 1_000_000,  # it kept none
     )

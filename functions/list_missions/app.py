@@ -7,7 +7,7 @@ ANSWERS = {200: "A page of missions", 304: "Nothing changed since the caller's v
 
 
 def list_missions(request: api.Request) -> api.Response[MissionPage]:
-    """List missions, by creation time and then id."""
+    """List missions: by creation time and then id, by name, or the longest overdue first."""
     query, known = api.query(request, MissionQuery), api.known_versions(request)
     return api.respond_view(service.missions_view(api.namespace(request), query, known))
 

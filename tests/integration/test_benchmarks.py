@@ -1,13 +1,18 @@
 """The benchmark refuses to time what does not happen."""
 
+from io import StringIO
 from typing import Any
 
 import pytest
 import redis
+from missions import sweeper
 from missions.publishing.emitter import Emitter
+from rich.console import Console
 
-from benchmarks import floor, version1, world
+from benchmarks import claiming, floor, sweeping, version1, version2, world
+from benchmarks.publishing import event_bridge
 from benchmarks.recording import load, new, record, replay
+from benchmarks.report import Report
 from benchmarks.timing import NotDone, side_by_side
 
 pytestmark = pytest.mark.usefixtures("valkey")  # a single server is enough
@@ -16,8 +21,13 @@ pytestmark = pytest.mark.usefixtures("valkey")  # a single server is enough
 @pytest.fixture
 def store(missions: None, redis_client: redis.Redis) -> redis.Redis:
     world.load_scripts(redis_client)
-    load(redis_client, world.new_ids(world.PAGE))
+    load(redis_client, world.new_ids(10 * world.PAGE))  # one in ten has the tag
     return redis_client
+
+
+@pytest.fixture
+def report() -> Report:
+    return Report(Console(file=StringIO()))
 
 
 def timed(way: world.Way, operation: str) -> None:
@@ -28,6 +38,11 @@ def timed(way: world.Way, operation: str) -> None:
 def test_what_happens_is_timed(store: redis.Redis, operation: str) -> None:
     timed(world.service(store), operation)
     timed(world.Way(store, floor.handlers(store)), operation)
+
+
+@pytest.mark.parametrize("operation", world.MORE)
+def test_what_has_no_floor_happens_too(store: redis.Redis, operation: str) -> None:
+    timed(world.service(store), operation)
 
 
 def test_missing_events_are_noticed(store: redis.Redis) -> None:
@@ -63,8 +78,45 @@ def test_a_replay_that_changes_nothing_is_noticed(store: redis.Redis) -> None:
         replay(store, [start])
 
 
-def test_version_1_still_creates(store: redis.Redis) -> None:
-    store.script_load(version1.CREATE.text)
-    replay(store, [version1.create_call("one", world.content())])
+@pytest.mark.parametrize("version", [version1, version2])
+def test_earlier_versions_still_create(store: redis.Redis, version: Any) -> None:
+    store.script_load(version.CREATE.text)
+    replay(store, [version.create_call("one", world.content())])
     with pytest.raises(NotDone, match="exists"):
-        replay(store, [version1.create_call("one", world.content())])
+        replay(store, [version.create_call("one", world.content())])
+
+
+def test_workers_claim_all_missions_each_once(
+    store: redis.Redis, report: Report, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claiming, "WORKERS", 3)
+    claiming.claim_all(report, store, world.port_of(store), 20, "")
+    trips = next(row.ratio for row in report.rows if "round trips" in row.name)
+    assert trips is not None
+    assert trips >= 2
+
+
+def test_a_mission_that_is_claimed_twice_is_noticed(store: redis.Redis) -> None:
+    claims = [claiming.Claimed(each, 0.1, 2) for each in ("one", "two", "two")]
+    with pytest.raises(NotDone, match="3 claims got 2 missions of 3"):
+        claiming.check_claims(store, claims, 3)
+
+
+def test_a_claim_that_the_store_does_not_know_of_is_noticed(store: redis.Redis) -> None:
+    with pytest.raises(NotDone, match="missions are RUNNING, not 1"):
+        claiming.check_claims(store, [claiming.Claimed("one", 0.1, 2)], 1)
+
+
+def test_what_is_due_is_swept(store: redis.Redis, report: Report) -> None:
+    store.flushall()
+    with event_bridge() as bus:
+        sweeping.ending(report, store, bus, 20)
+    assert [row.against for row in report.rows] == ["10 FAILED, 10 removed"]
+
+
+def test_a_sweeper_that_does_nothing_is_noticed(
+    store: redis.Redis, report: Report, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweeper, "sweep", lambda *_: None)
+    with event_bridge() as bus, pytest.raises(NotDone, match="the sweeper says"):
+        sweeping.ending(report, store, bus, 20)

@@ -474,7 +474,7 @@ def run(mission_id: str, end: str, redis_client: redis.Redis, milliseconds: int)
     record = redis_client.get(key)
     (started,) = re.findall(r" updated=(\d+)", record)
     earlier = int(started) - milliseconds * 1000
-    redis_client.set(key, record.replace(f" updated={started}", f" updated={earlier}"))
+    redis_client.set(key, record.replace(f"={started}", f"={earlier}"))
     change(mission_id, end)
 
 

@@ -7,13 +7,15 @@ from typing import Any
 import pytest
 import redis
 from missions import service, sweeper
-from missions.domain.models import Claim, MissionCreate
+from missions.domain.models import Claim, MissionCreate, MissionStatus
+from missions.storage.keys import Keys, partition_of
+from missions.storage.keys import due as due_of
 
 from tests.conftest import Answer, Listener, invoke
 
 
 def create(mission_id: str, **members: Any) -> Answer:
-    answer = invoke("create_mission", body={"id": mission_id, "name": mission_id, **members})
+    answer = invoke("create_mission", body={"id": mission_id, "name": mission_id} | members)
     assert answer.status == 201, answer.text
     return answer
 
@@ -355,3 +357,143 @@ def test_nonsense_is_refused_with_the_field(stream: Listener, members: dict[str,
     answer = invoke("create_mission", body={"name": "n", **members})
     assert (answer.status, answer.body["errors"][0]["pointer"]) == (422, pointer)
     assert invoke("get_stats").body["stats"]["total"] == 0
+
+
+def test_a_reason_that_looks_like_a_fact_is_none(stream: Listener) -> None:
+    create("a")
+    claim()
+    change = {"status": "FAILED", "reason": "x removed=1 version=9 sequence=9 y"}
+    failed = invoke("update_status", mission_id="a", body=change).body
+    again = invoke("create_mission", body={"id": "a", "name": "a"})
+    assert (again.status, again.body) == (200, failed)
+    assert invoke("get_stats").body["stats"]["total"] == 1
+
+
+def test_a_repeated_cancel_by_filter_gives_the_same_page(stream: Listener) -> None:
+    for number in range(205):
+        service.create_mission(MissionCreate(id=f"m{number}", name="m"))
+    headers, body = {"idempotency-key": "k"}, {"filter": {"name": "m"}}
+    first = invoke("cancel_missions", body=body, headers=headers).body
+    again = invoke("cancel_missions", body=body, headers=headers).body
+    assert again == first
+    assert len(first["results"]) == 100
+    last = invoke("cancel_missions", body=body | {"cursor": first["next_cursor"]}).body
+    assert len(last["results"]) == 100
+    rest = invoke("cancel_missions", body=body | {"cursor": last["next_cursor"]}).body
+    assert (len(rest["results"]), rest["next_cursor"]) == (5, None)
+
+
+def test_a_mission_that_was_completed_meanwhile_is_not_cancelled_by_a_filter(
+    stream: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create("a")
+    claim()
+    listed = service.list_missions
+
+    def late(namespace: str, query: Any) -> Any:
+        page = listed(namespace, query)
+        service.update_status("a", MissionStatus.COMPLETED)
+        return page
+
+    monkeypatch.setattr(service, "list_missions", late)
+    done = invoke("cancel_missions", body={"filter": {"name": "a"}}).body
+    assert done["results"] == [{"id": "a", "outcome": "refused", "detail": "It became COMPLETED meanwhile."}]
+
+
+def test_a_walk_of_many_that_are_overdue_since_one_moment_ends(stream: Listener, redis_client: redis.Redis) -> None:
+    ids = [f"m{number:04}" for number in range(1100)]
+    for mission_id in ids:
+        service.create_mission(MissionCreate(id=mission_id, name="m", deadline=4e9))
+    due = due_of(partition_of("default"))
+    redis_client.zadd(due, {f"default {mission_id}": 1703001234000000 for mission_id in ids})
+    for mission_id in ids:
+        key = Keys("default").mission(mission_id)
+        redis_client.set(key, redis_client.get(key).replace("deadline=4000000000000000", "deadline=1703001234000000"))
+    found, query = [], {"overdue": "true", "limit": "200"}
+    for _ in range(7):
+        page = invoke("list_missions", query=query).body
+        found += [each["id"] for each in page["missions"]]
+        if not page["next_cursor"]:
+            break
+        query["cursor"] = page["next_cursor"]
+    assert sorted(found) == ids
+
+
+def test_a_claim_finds_its_tag_behind_many_that_wait_for_others(stream: Listener) -> None:
+    for number in range(1050):
+        service.create_mission(MissionCreate(id=f"b{number}", name="b", tags=["team=b"], not_before=1))
+    create("a", tags=["team=a"], not_before=1)
+    assert claim(tags=["team=a"]).body["id"] == "a"
+
+
+def test_lost_records_are_no_candidates_for_ever(stream: Listener, redis_client: redis.Redis) -> None:
+    for number in range(70):
+        create(f"lost{number}", tags=["x"])
+        redis_client.delete(Keys("default").mission(f"lost{number}"))
+    create("good", tags=["x"])
+    taken = [claim(tags=["x"]) for _ in range(2)]  # the first one tries up to 80 of them
+    assert [each.body["id"] for each in taken if each.status == 200] == ["good"]
+
+
+@pytest.mark.parametrize("after", ["heartbeat", "log", "change", "create", "delete", "retry"])
+def test_an_etag_of_a_list_changes_though_the_clock_was_set_back(
+    stream: Listener, redis_client: redis.Redis, after: str
+) -> None:
+    create("a")
+    create("done")
+    claim()
+    claim()
+    invoke("update_status", mission_id="done", body={"status": "FAILED"})
+    future = "9" * 16
+    redis_client.hset(Keys("default").stats, mapping={"last_updated": future, "changed": future})
+    tags = {operation: invoke(operation).headers["etag"] for operation in ("list_missions", "get_stats")}
+    match after:
+        case "heartbeat":
+            invoke("heartbeat", mission_id="a")
+        case "log":
+            invoke("append_log_entry", mission_id="a")
+        case "change":
+            invoke("update_status", mission_id="a", body={"status": "COMPLETED"})
+        case "create":
+            create("b")
+        case "delete":
+            invoke("delete_mission", mission_id="done")
+        case "retry":
+            invoke("retry_mission", mission_id="done")
+    for operation, tag in tags.items():
+        assert invoke(operation, headers={"if-none-match": tag}).status == 200
+
+
+def test_a_key_that_was_used_for_a_mission_that_is_gone_does_not_show_another(stream: Listener) -> None:
+    create("a")
+    headers = {"idempotency-key": "k"}
+    assert invoke("claim_mission", body={}, headers=headers).body["id"] == "a"
+    changed = {"idempotency-key": "l"}
+    invoke("update_status", mission_id="a", body={"status": "FAILED"}, headers=changed)
+    retried = {"idempotency-key": "m"}
+    assert invoke("retry_mission", mission_id="a", headers=retried).status == 201
+    invoke("delete_mission", mission_id="a")
+    create("a", description="another")
+    assert invoke("claim_mission", body={}, headers=headers).status == 410
+    assert invoke("update_status", mission_id="a", body={"status": "FAILED"}, headers=changed).status == 410
+    assert invoke("retry_mission", mission_id="a", headers=retried).status == 410
+
+
+def test_the_cursor_of_the_longest_name_is_taken(stream: Listener) -> None:
+    for number in range(2):
+        create(f"{number}{'x' * 127}", name="\ufb03" * 200)
+    first = invoke("list_missions", query={"name": "ffi", "limit": "1"}).body
+    second = invoke("list_missions", query={"name": "ffi", "limit": "1", "cursor": first["next_cursor"]})
+    assert (second.status, second.body["missions"][0]["id"][0]) == (200, "1")
+    other = invoke("list_missions", query={"name": "g", "cursor": first["next_cursor"]})
+    assert (other.status, other.body["code"]) == (422, "invalid_cursor")
+
+
+def test_old_hours_are_forgotten_when_a_mission_ends(stream: Listener, redis_client: redis.Redis) -> None:
+    stats = Keys("default").stats
+    redis_client.hset(stats, mapping={f"{hour} created": 1 for hour in range(9000)})
+    create("a")
+    claim()
+    assert invoke("update_status", mission_id="a", body={"status": "COMPLETED"}).status == 200
+    assert redis_client.hlen(stats) < 20
+    assert invoke("get_stats").body["stats"]["all_time"]["completed"] == 1

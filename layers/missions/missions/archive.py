@@ -10,6 +10,7 @@ import json
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
@@ -37,45 +38,55 @@ class Archive:
         self._bucket = bucket
         self._s3: Any = boto3.client("s3", region_name=region, config=LIMITS)
 
-    def write(self, store: Store, missions: Sequence[tuple[str, str]], more_time: Callable[[], bool]) -> list[Archived]:
-        """Write these (namespace and id) as long as there is time; gives those that are written."""
+    def write(
+        self, store: Store, missions: Sequence[tuple[str, str]], more_time: Callable[[], bool]
+    ) -> tuple[list[Archived], bool]:
+        """Write these (namespace and id); gives those that are written, and whether more could be."""
         written: list[Archived] = []
         for first in range(0, len(missions), TOGETHER):
+            groups: dict[tuple[str, str], list[Mission]] = defaultdict(list)
+            for namespace, mission_id in missions[first : first + TOGETHER]:
+                with _left_out(mission_id):
+                    mission = store.get_mission(namespace, mission_id)
+                    finished = datetime.fromtimestamp(mission.finished_at or mission.updated_at, UTC)
+                    groups[namespace, f"{finished:%Y/%m/%d}"].append(mission)
+            for (namespace, day), group in groups.items():
+                try:
+                    written += self._write(store, namespace, day, group)
+                except (BotoCoreError, ClientError, OSError) as error:
+                    logger.error("S3 does not take missions; they stay", missions=len(group), error=repr(error))
+                    return written, False
             if not more_time():
-                break
-            written += self._part(store, missions[first : first + TOGETHER])
-        return written
-
-    def _part(self, store: Store, missions: Sequence[tuple[str, str]]) -> list[Archived]:
-        groups: dict[tuple[str, str], list[Mission]] = defaultdict(list)
-        for namespace, mission_id in missions:
-            try:
-                mission = store.get_mission(namespace, mission_id)
-            except MissionsError as error:
-                if not isinstance(error, MissionNotFound | MissionRemoved):
-                    logger.error("A mission is not archived, and stays", mission_id=mission_id, error=error.detail)
-                continue
-            finished = datetime.fromtimestamp(mission.finished_at or mission.updated_at, UTC)
-            groups[namespace, f"{finished:%Y/%m/%d}"].append(mission)
-        written: list[Archived] = []
-        for (namespace, day), group in groups.items():
-            written += self._write(store, namespace, day, group)
-        return written
+                return written, False
+        return written, True
 
     def _write(self, store: Store, namespace: str, day: str, missions: Sequence[Mission]) -> list[Archived]:
-        key = f"missions/{day}/{namespace}/{uuid4()}.jsonl.gz"
-        try:
-            with tempfile.SpooledTemporaryFile(IN_MEMORY) as file:
-                with gzip.open(file, "wt", encoding="utf-8") as lines:
-                    for mission in missions:
+        """Write one object; gives what is in it."""
+        written: list[Archived] = []
+        with tempfile.SpooledTemporaryFile(IN_MEMORY) as file:
+            with gzip.open(file, "wt", encoding="utf-8") as lines:
+                for mission in missions:
+                    with _left_out(mission.id):
                         log = [json.loads(each) for each in _log(store, namespace, mission.id)]
                         lines.write(json.dumps({"mission": mission.model_dump(mode="json"), "log": log}) + "\n")
-                file.seek(0)
-                self._s3.put_object(Bucket=self._bucket, Key=key, Body=file, ContentType="application/gzip")
-        except (MissionsError, BotoCoreError, ClientError, OSError) as error:
-            logger.error("Missions are not archived, and stay", missions=len(missions), error=repr(error))
-            return []
-        return [(namespace, mission.id, mission.active_at) for mission in missions]
+                        written.append((namespace, mission.id, mission.active_at))
+            if not written:
+                return []
+            file.seek(0)
+            key = f"missions/{day}/{namespace}/{uuid4()}.jsonl.gz"
+            self._s3.put_object(Bucket=self._bucket, Key=key, Body=file, ContentType="application/gzip")
+        return written
+
+
+@contextmanager
+def _left_out(mission_id: str) -> Iterator[None]:
+    """Leave out a mission that cannot be read, or is gone by now."""
+    try:
+        yield
+    except (MissionNotFound, MissionRemoved):
+        pass
+    except MissionsError as error:
+        logger.error("A mission is not archived, and stays", mission_id=mission_id, error=error.detail)
 
 
 def _log(store: Store, namespace: str, mission_id: str) -> Iterator[str]:

@@ -1,8 +1,11 @@
-"""The operations of the specification: each changes or reads the store, then its events are published.
+"""The operations: each changes or reads the store, then its events are published.
+
+Those of the specification have its names.
 
 Every function raises a MissionsError when it refuses, and StoreUnavailable when Redis does not answer.
 """
 
+import time
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any, cast
@@ -10,7 +13,7 @@ from uuid import uuid4
 
 from missions import runtime
 from missions.domain import events
-from missions.domain.errors import MissionsError, StoreUnavailable
+from missions.domain.errors import MissionsError, StoreUnavailable, TransitionRefused
 from missions.domain.events import Draft, EventType
 from missions.domain.fields import compact_json
 from missions.domain.models import (
@@ -35,11 +38,11 @@ from missions.domain.models import (
     SignOfLife,
     Stats,
 )
-from missions.domain.writes import DEFAULT, Change, NewEntry, NextAttempt, OneChange, Result, View, Write
+from missions.domain.writes import DEFAULT, Change, Found, NewEntry, NextAttempt, OneChange, Result, View, Write
 from missions.publishing.emitter import Emitter, EventStream
 
 CANCELLED = 100  # missions that are cancelled together
-CANCEL_PAGES = 10  # of a list that are read to find them
+CANCEL_SEARCH = 1.0  # seconds that are taken to find them; the cursor goes on
 
 
 def set_event_stream(stream: EventStream | None) -> None:
@@ -135,44 +138,44 @@ def cancel_missions(cancel: Cancel, write: Write | None = None) -> CancelledPage
     Raises KeyReused.
     """
     write = write or Write()
-    cursor = None
-    if isinstance(cancel, CancelMatching):
-        ids, cursor = _matching(cancel, write.namespace)
-    else:
-        ids = cancel.ids
-    if write.key:
-        ids = runtime.current.store.recorded(write, compact_json(cancel.model_dump(mode="json")), ids)
-    # Each has a token of its own, made from the request's, so that a repeat does to none what it did before.
+    found, sources = _to_cancel(cancel, write)
+    # Each has a token of its own, made from the request's, so that a repeat does to none what it did before. A caller's
+    # own key has no line break.
     done = runtime.current.store.change_each(
         [
             OneChange(
-                replace(write, attempt=f"{write.attempt}/{each}", key=write.key and f"{write.key}/{each}"),
+                replace(write, attempt=f"{write.attempt}/{each}", key=write.key and f"{write.key}\n{each}"),
                 each,
                 change(MissionStatus.CANCELLED, cancel.reason, write),
+                sources=sources,
             )
-            for each in dict.fromkeys(ids)
+            for each in found.ids
         ]
     )
     made: list[events.OutboxEntry] = []
     results = []
-    for mission_id, came in zip(dict.fromkeys(ids), done, strict=True):
+    for mission_id, came in zip(found.ids, done, strict=True):
         if isinstance(came, StoreUnavailable):
             results.append(Cancelled(id=mission_id, outcome="unknown", detail=came.detail))
+        elif isinstance(came, TransitionRefused) and sources:
+            now = came.extra["current_status"]
+            results.append(Cancelled(id=mission_id, outcome="refused", detail=f"It became {now} meanwhile."))
         elif isinstance(came, MissionsError):
             results.append(Cancelled(id=mission_id, outcome="refused", detail=came.detail))
         elif came:
             result, entries = came
             made += entries
-            outcome = "cancelled" if result.outcome == "changed" else "unchanged"
-            results.append(Cancelled.model_validate({"id": mission_id, "outcome": outcome}))
+            outcome: Any = "cancelled" if result.outcome == "changed" else "unchanged"
+            results.append(Cancelled(id=mission_id, outcome=outcome))
     runtime.current.publish(made)
-    return CancelledPage(results=results, next_cursor=cursor)
+    return CancelledPage(results=results, next_cursor=found.cursor)
 
 
 def append_log_entry(mission_id: str, entry: MissionLogEntry, write: Write | None = None) -> Result[LogEntry]:
     """Append an entry to a mission's log, in any status.
 
-    Events: mission.log_appended. Outcome: appended. Raises MissionNotFound, KeyReused.
+    Events: mission.log_appended. Outcome: appended. Raises MissionNotFound, MissionRemoved,
+    KeyReused.
     """
     result = _append(mission_id, [entry], write, batch=False)
     return Result(result.value[0], result.outcome, result.replayed)
@@ -183,34 +186,45 @@ def append_log_entries(
 ) -> Result[list[LogEntry]]:
     """Append entries (up to 100) to a mission's log, together and at one moment.
 
-    Events: a mission.log_appended for each. Outcome: appended. Raises MissionNotFound, KeyReused.
+    Events: a mission.log_appended for each. Outcome: appended. Raises MissionNotFound, MissionRemoved,
+    KeyReused.
     """
     return _append(mission_id, entries, write, batch=True)
 
 
 def get_mission(mission_id: str, namespace: str = DEFAULT) -> Mission:
-    """The mission as it is now. Raises MissionNotFound."""
+    """The mission as it is now. Raises MissionNotFound, MissionRemoved."""
     return runtime.current.store.get_mission(namespace, mission_id)
 
 
-def _matching(cancel: CancelMatching, namespace: str) -> tuple[list[str], str | None]:
-    """The first missions that match, and where the others begin. A page of a list may be short, so it reads several."""
+def _to_cancel(cancel: Cancel, write: Write) -> tuple[Found, Collection[MissionStatus] | None]:
+    """The missions to cancel, and from which statuses; the same ones for each run of a request."""
+    store, asked = runtime.current.store, compact_json(cancel.model_dump(mode="json"))
+    if isinstance(cancel, CancelMatching):
+        found = store.recorded(write, asked) or store.recorded(write, asked, _matching(cancel, write.namespace))
+        return found or Found([], None), cancel.filter.status
+    ids = list(dict.fromkeys(cancel.ids))
+    return store.recorded(write, asked, Found(ids, None)) or Found(ids, None), None
+
+
+def _matching(cancel: CancelMatching, namespace: str) -> Found:
+    """The first missions that match, and where others begin. A page of a list may be short, so it reads several."""
     ids: list[str] = []
-    cursor = cancel.cursor
-    for _ in range(CANCEL_PAGES):
+    cursor, until = cancel.cursor, time.monotonic() + CANCEL_SEARCH
+    while True:
         asked = cancel.filter.model_dump() | {"order": "oldest", "limit": CANCELLED - len(ids), "cursor": cursor}
         page = list_missions(namespace, MissionQuery.model_validate(asked))
         ids += [each.id for each in page.missions]
         cursor = page.next_cursor
-        if cursor is None or len(ids) == CANCELLED:
-            break
-    return ids, cursor
+        if cursor is None or len(ids) == CANCELLED or time.monotonic() > until:
+            return Found(ids, cursor)
 
 
 def list_missions(namespace: str = DEFAULT, query: MissionQuery | None = None) -> MissionPage:
-    """A page of missions, by creation time and then id. Raises InvalidRequest for a cursor that it did not give.
+    """A page of missions: by creation time and then id, by name, or the longest overdue first.
 
-    A walk through all pages sees every mission that matched throughout exactly once.
+    Raises InvalidRequest for a cursor that it did not give. A walk through all pages by creation time sees every
+    mission that matched throughout exactly once.
     """
     return cast(MissionPage, missions_view(namespace, query or MissionQuery()).value)
 
@@ -221,7 +235,7 @@ def missions_view(namespace: str, query: MissionQuery, known: Collection[str] = 
 
 
 def get_log(mission_id: str, namespace: str = DEFAULT, query: LogQuery | None = None) -> LogPage:
-    """A page of a mission's log. Raises MissionNotFound, InvalidRequest for a cursor that it did not give.
+    """A page of a mission's log. Raises MissionNotFound, MissionRemoved, InvalidRequest for a cursor of another page.
 
     With a filter a call examines up to 1,000 entries, so a page that is not the last may be short.
     """

@@ -1,6 +1,7 @@
 """What the environment says, read at the first request. (The runtime's own variables are read where they are used.)"""
 
 import os
+from math import ceil
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -38,7 +39,7 @@ class Settings(BaseModel):
     @property
     def keep(self) -> int:
         """How many seconds a finished mission is kept; 0 is for ever."""
-        return round(self.retention_days * 86400)
+        return ceil(self.retention_days * 86400)
 
     @classmethod
     def from_environment(cls) -> Self:

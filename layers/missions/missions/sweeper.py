@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from missions import runtime, service
-from missions.domain.errors import MissionsError
+from missions.domain.errors import MissionsError, TransitionRefused
 from missions.domain.events import OutboxEntry
 from missions.domain.models import MissionStatus
 from missions.domain.writes import OneChange, Write
@@ -129,12 +129,12 @@ def _end(store: Store, due: Sequence[Due], report: Report) -> list[OutboxEntry]:
         status = MissionStatus.CANCELLED if source == MissionStatus.PENDING else MissionStatus.FAILED
         successor = service.next_attempt(write) if status == MissionStatus.FAILED else None
         change = service.change(status, REASONS[each.limit], write)
-        changes.append(OneChange(write, each.mission_id, change, successor, each.limit, source))
+        changes.append(OneChange(write, each.mission_id, change, successor, each.limit, [source]))
     made: list[OutboxEntry] = []
     for came in store.change_each(changes):
-        if isinstance(came, MissionsError):
+        if isinstance(came, MissionsError) and not isinstance(came, TransitionRefused):  # a worker was first
             logger.error("A mission that is due was not ended", error=came.detail)
-        elif came:
+        elif came and not isinstance(came, MissionsError):
             result, entries = came
             made += entries
             report.failed += result.value.status == MissionStatus.FAILED
@@ -143,10 +143,11 @@ def _end(store: Store, due: Sequence[Due], report: Report) -> list[OutboxEntry]:
 
 
 def _remove(here: Runtime, due: Sequence[Due], report: Report, more_time: Callable[[], bool]) -> bool:
-    """Remove these missions. Where there is an archive, what is not written to it stays; then it says no."""
+    """Remove these missions. Where there is an archive, what is not written to it stays; says no when that fails."""
     if here.archive:
-        written = here.archive.write(here.store, [(each.namespace, each.mission_id) for each in due], more_time)
+        wanted = [(each.namespace, each.mission_id) for each in due]
+        written, goes_on = here.archive.write(here.store, wanted, more_time)
         report.removed += here.store.remove_each(written)
-        return len(written) == len(due)
+        return goes_on
     report.removed += here.store.remove_each([(each.namespace, each.mission_id, None) for each in due])
     return True

@@ -11,9 +11,9 @@ def encode(order: str, position: str | int) -> str:
     return base64.urlsafe_b64encode(f"{order} {position}".encode()).decode().rstrip("=")
 
 
-def member(cursor: str, order: str) -> str:
-    """What the index, or another order, has of the last mission shown. Raises InvalidRequest."""
-    return _decode(cursor, order, _MEMBERS[order])
+def member(cursor: str, order: str, prefix: str = "") -> str:
+    """What the index, or another order, has of the last mission shown; it begins like this. Raises InvalidRequest."""
+    return _decode(cursor, order, re.escape(prefix) + _MEMBERS[order])
 
 
 def position(cursor: str, order: str) -> int:
@@ -22,9 +22,9 @@ def position(cursor: str, order: str) -> int:
 
 
 _MEMBERS = {
-    "newest": r"[!-~]{1,144}",
-    "oldest": r"[!-~]{1,144}",
-    "name": r"[^\n]{1,600}",
+    "newest": r"[0-9]{16}[!-~]{1,128}",
+    "oldest": r"[0-9]{16}[!-~]{1,128}",
+    "name": r"[^\n]{0,800}",
     "overdue": r"[0-9]{1,17} [!-~]{1,128} [!-~]{1,128}",
 }
 

@@ -1,4 +1,4 @@
-"""How long finished missions ran, from the buckets that change_status.lua keeps. Pure: no I/O."""
+"""How long finished missions ran, from the buckets that the scripts keep. Pure: no I/O."""
 
 import bisect
 import itertools

@@ -16,7 +16,7 @@ INT64 = range(-(2**63), 2**63)
 DOUBTFUL = re.compile(rb"[0-9]{19}|u0000|NaN|Infinity")  # of more than 64 bits, U+0000, not finite; or in a text
 ID = r"[A-Za-z0-9._~-]{1,128}"
 TAG = r"[A-Za-z0-9._~:/=+@-]{1,50}"
-ISO_8601 = r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)"
+ISO_8601 = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})"
 MOMENT_WORDS = "must be Unix seconds, such as 1703001234.5, or ISO 8601 with a time zone, such as 2023-12-19T15:53:54Z"
 DAY = 86400  # seconds
 NO_NUL = r"^[^\x00]*$"
@@ -76,9 +76,12 @@ def _moment(value: Any) -> Any:
         raise ValueError(MOMENT_WORDS)
     if not isinstance(value, str):
         return value
-    if not re.fullmatch(ISO_8601, value):
-        raise ValueError(MOMENT_WORDS)
-    return datetime.fromisoformat(value.upper()).timestamp()
+    try:
+        if re.fullmatch(ISO_8601, value):
+            return datetime.fromisoformat(value.upper()).timestamp()
+    except (ValueError, OverflowError):  # there is no such day
+        pass
+    raise ValueError(MOMENT_WORDS)
 
 
 def _moment_in_query(value: Any) -> Any:
@@ -219,5 +222,5 @@ Moment = Annotated[_Seconds, BeforeValidator(_moment), WithJsonSchema(_MOMENT_SC
 QueryMoment = Annotated[_Seconds, BeforeValidator(_moment_in_query), WithJsonSchema(_MOMENT_SCHEMA, "validation")]
 Cursor = Annotated[
     str, Field(min_length=1, max_length=2048, json_schema_extra={"pattern": "^[A-Za-z0-9_=-]*$"})
-]  # of the longest name and id it has 1,300
+]  # of the longest name and id it has 1,800
 Flag = Annotated[bool, BeforeValidator(_flag), WithJsonSchema({"type": "boolean"})]

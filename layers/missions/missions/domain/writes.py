@@ -1,6 +1,6 @@
 """What a write is given besides its content, and what it returns."""
 
-from collections.abc import Sequence, Set
+from collections.abc import Collection, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 from uuid import uuid4
@@ -55,10 +55,17 @@ class NextAttempt(NamedTuple):
     drafts: Sequence[Draft]
 
 
+class Found(NamedTuple):
+    """Missions that a request is about, and where others begin; None without others."""
+
+    ids: Sequence[str]
+    cursor: str | None
+
+
 class OneChange(NamedTuple):
     """A change of one mission. One that becomes FAILED needs a successor, should it have retries.
 
-    With a `limit`, such as `timeout`, it is made only if that has passed, and with a `source` only from that status.
+    With a `limit`, such as `timeout`, it is made only if that has passed, and with `sources` only from these statuses.
     """
 
     write: Write
@@ -66,7 +73,7 @@ class OneChange(NamedTuple):
     change: Change
     successor: NextAttempt | None = None
     limit: str = ""
-    source: MissionStatus | None = None
+    sources: Collection[MissionStatus] | None = None
 
 
 @dataclass(frozen=True)

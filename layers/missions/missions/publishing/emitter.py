@@ -5,7 +5,7 @@ What it did not publish stays in the outbox, and the relay publishes it within m
 
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from missions.deadline import within
@@ -15,7 +15,12 @@ from missions.storage.keys import partition_of
 from missions.storage.outbox import Outbox, Settlement
 
 DEADLINE = 1.5  # seconds for all that a request publishes; to settle it is one command more
+CALL_EVENTS = 10  # that one call takes
+CALL_LENGTH = 200_000  # characters of entries that are put together: a call takes a megabyte
 PAUSE = 10.0  # seconds, and up to twice that: after a failure requests leave their events to the relay
+
+
+Outgoing = tuple[OutboxEntry, list[Event]]
 
 
 class EventStream(Protocol):
@@ -54,15 +59,14 @@ class Emitter:
         try:
             stream = self.connect()  # costs the first request an import, which is not counted as EventBridge's time
             deadline = time.monotonic() + DEADLINE
-            for entry in entries:
+            for group in _together(entries):
                 left = deadline - time.monotonic()
                 if left <= 0:
-                    logger.error("Out of time: events stay in the outbox", mission_id=entry.mission_id)
+                    logger.error("Out of time: events stay in the outbox", mission_id=group[0][0].mission_id)
                     break
-                settlement = self._emit(stream, entry, left)
-                if settlement:
-                    settlements.append(settlement)
-                if settlement is None or settlement.again:
+                settled, failed = self._emit(stream, group, left)
+                settlements += settled
+                if failed:
                     self.pause()
                     break
         except Exception:  # the change is saved: nothing that happens here may reach its caller
@@ -79,9 +83,9 @@ class Emitter:
         # SystemRandom, since SnapStart clones the state of random: sandboxes would all come back at once
         self._paused_until = time.monotonic() + PAUSE * random.SystemRandom().uniform(1, 2)
 
-    def _emit(self, stream: EventStream, entry: OutboxEntry, seconds: float) -> Settlement | None:
-        """Publish one entry; None when nothing of it was accepted."""
-        events = entry.envelopes()
+    def _emit(self, stream: EventStream, group: Sequence[Outgoing], seconds: float) -> tuple[list[Settlement], bool]:
+        """Publish in one call; gives what became of entries of which something was accepted, and if anything failed."""
+        events = [event for _, own in group for event in own]
         try:
             # The stream's own time-out is one for each step. What is accepted too late is published again, with its id.
             errors = within(seconds, lambda: stream.publish(events))
@@ -89,7 +93,27 @@ class Emitter:
         except Exception as error:  # of the network, of credentials, of EventBridge
             failed = {event.id: repr(error) for event in events}
         if failed:
-            logger.error("Events were not accepted and stay in the outbox", mission_id=entry.mission_id, events=failed)
-        if len(failed) == len(events):
-            return None
-        return Settlement(entry.id, again=entry.only(failed) if failed else "")
+            missions = list(dict.fromkeys(entry.mission_id for entry, _ in group))
+            logger.error("Events were not accepted and stay in the outbox", mission_ids=missions, events=failed)
+        settlements = []
+        for entry, own in group:
+            again = [event.id for event in own if event.id in failed]
+            if len(again) < len(own):
+                settlements.append(Settlement(entry.id, again=entry.only(again) if again else ""))
+        return settlements, bool(failed)
+
+
+def _together(entries: Sequence[OutboxEntry]) -> Iterator[list[Outgoing]]:
+    """Entries in order, as many as one call takes. One entry never has more than that."""
+    group: list[Outgoing] = []
+    events = size = 0
+    for entry in entries:
+        own = entry.envelopes()
+        more = sum(len(event.detail) for event in own)
+        if group and (events + len(own) > CALL_EVENTS or size + more > CALL_LENGTH):
+            yield group
+            group, events, size = [], 0, 0
+        group.append((entry, own))
+        events, size = events + len(own), size + more
+    if group:
+        yield group

@@ -46,13 +46,7 @@ class DueMissions:
         )
         if every and all(each is None for each in found):
             raise StoreUnavailable
-        filed = {
-            partition: [
-                (member, float(moment) / 1_000_000) for member, moment in zip(each[::2], each[1::2], strict=True)
-            ]
-            for partition, each in zip(every, found, strict=True)
-            if each
-        }
+        filed = {partition: _pairs(each) for partition, each in zip(every, found, strict=True) if each}
         return filed, found.count(None)
 
     def look(self, filed: Mapping[int, Sequence[tuple[str, float]]]) -> list[Due]:

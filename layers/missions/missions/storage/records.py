@@ -92,6 +92,8 @@ def mission_of(mission_id: str, known: Mapping[str, str], reason: str, text: str
     if silence:
         members["heartbeat_timeout"] = int(silence)
     started, finished = _moment(known, "started"), _moment(known, "finished")
+    if finished is None and known["status"] not in (MissionStatus.PENDING, MissionStatus.RUNNING):
+        finished = seconds(known["updated"])  # it is a fact only of a mission that was cancelled later
     return Mission(
         id=mission_id,
         **members,

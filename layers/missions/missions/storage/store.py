@@ -40,7 +40,7 @@ from missions.domain.models import (
     MissionStatus,
     SignOfLife,
 )
-from missions.domain.writes import Change, NewEntry, NextAttempt, OneChange, Result, Write
+from missions.domain.writes import Change, Found, NewEntry, NextAttempt, OneChange, Result, Write
 from missions.log import log_context, logger
 from missions.storage import keys, records
 from missions.storage.connection import Connection
@@ -125,7 +125,7 @@ class Store:
             names, one.write, "change_status", one.mission_id, change.status, change.reason or ""
         )
         own = [names.mission(one.mission_id), names.log(one.mission_id), names.durations]
-        sources = lifecycle.sources(change.status) if one.source is None else [one.source]
+        sources = [each for each in lifecycle.sources(change.status) if one.sources is None or each in one.sources]
         args: list[str | int] = [
             one.mission_id,
             change.status,
@@ -163,7 +163,7 @@ class Store:
                 # SystemRandom, since SnapStart clones the state of random: all workers would try the same ones
                 tried = random.SystemRandom().sample(places, min(TRIED, len(places)))
                 own = [key(place[16:]) for place in tried for key in (names.mission, names.log)]
-                args = [worker, lease, records.log_text(change.entry), text, *tried]
+                args = [worker, lease, records.log_text(change.entry), text, ",".join(claim.tags), *tried]
                 reply = self._connection.script("claim_mission", shared + own, *first, *args, until=until)
             if reply[0] != "none":
                 break
@@ -173,7 +173,7 @@ class Store:
         _, replayed, mission_id, state, *more = reply
         log_context.append_keys(mission_id=mission_id)
         # An answer that is given again has no content: the first one came with that of the mission.
-        content, entry_id = more or (self._content(names, mission_id), "")
+        content, entry_id = more or (self._content(names, mission_id, state), "")
         known, mission = _state(mission_id, state, content)
         made = [_entry(entry_id, write, mission_id, known, change.drafts, text, "PENDING")] if entry_id else []
         return Result(mission, "claimed", bool(replayed)), made
@@ -241,7 +241,7 @@ class Store:
         """Take a sign of life, if the mission is RUNNING. Raises MissionNotFound, MissionRemoved."""
         names = Keys(namespace)
         log_context.append_keys(mission_id=mission_id)
-        progress = "" if sign.progress is None else repr(sign.progress)
+        progress = "" if sign.progress is None else repr(sign.progress + 0.0)  # + 0: no minus zero
         note = records.text_fact(sign.note) if sign.note else ""
         reply = self._connection.script("heartbeat", [names.mission(mission_id), names.stats], progress, note)
         _refuse(reply, mission_id)
@@ -258,7 +258,7 @@ class Store:
         match reply:
             case ["open", current] if current in set(MissionStatus):
                 raise MissionOpen(MissionStatus(current))
-            case ["removed", _]:
+            case ["done" | "removed", _]:
                 return
         _refuse(reply, mission_id)
 
@@ -272,7 +272,7 @@ class Store:
             for namespace, mission_id, active in missions
         ]
         replies = self._connection.scripts("remove_mission", calls) if calls else []
-        return sum(bool(reply) and reply[0] == "removed" for reply in replies)
+        return sum(bool(reply) and reply[0] == "done" for reply in replies)
 
     def _removal(self, namespace: str, mission_id: str, limit: str = "", active: str = "") -> Call:
         """KEYS and ARGV of a removal."""
@@ -281,13 +281,19 @@ class Store:
         own = [names.mission(mission_id), names.log(mission_id), names.durations]
         return shared + own, [*first, mission_id, limit, active, TOMBSTONE_LIFE]
 
-    def recorded(self, write: Write, request: str, ids: Sequence[str]) -> list[str]:
-        """These ids; or those that were recorded when the write's key was first used. Raises KeyReused."""
+    def recorded(self, write: Write, request: str, found: Found | None = None) -> Found | None:
+        """What a request is about: what its first run recorded, or this, which is recorded now. Raises KeyReused."""
         reply = self._connection.script(
-            "record_ids", self._token(Keys(write.namespace), write), *self._attempt(write, "record_ids", request), *ids
+            "record_ids",
+            self._token(Keys(write.namespace), write),
+            *self._attempt(write, "record_ids", request),
+            *([found.cursor or "-", *found.ids] if found and found.ids else []),
         )
         _refuse(reply, "of many")
-        return list(reply[1:])
+        if reply == ["none"]:
+            return found
+        cursor, *ids = reply[1:]
+        return Found(ids, None if cursor == "-" else cursor)
 
     def _token(self, names: Keys, write: Write) -> list[str]:
         """What every writing script is given first (write.lua): the outbox, the write's token and the statistics."""
@@ -316,12 +322,17 @@ class Store:
             raise MissionNotFound(mission_id)
         return records.mission(mission_id, record)
 
-    def _content(self, names: Keys, mission_id: str) -> str:
-        """What the caller sent of a mission. Raises MissionNotFound, MissionRemoved, BrokenRecord."""
+    def _content(self, names: Keys, mission_id: str, state: str) -> str:
+        """What the caller sent of a mission that was once in this state.
+
+        Raises MissionNotFound, MissionRemoved, also when its id has another mission now, and BrokenRecord.
+        """
         record = self._connection.command("GET", names.mission(mission_id))
         if record is None:
             raise MissionNotFound(mission_id)
-        records.mission(mission_id, record)
+        now = records.mission(mission_id, record)
+        if f" created={records.moment(now.created_at)} " not in state:
+            raise MissionRemoved(mission_id, now.created_at)
         return str(record).split("\n", 2)[2]
 
     def get_log(self, namespace: str, mission_id: str, query: LogQuery) -> LogPage:

@@ -53,7 +53,7 @@ class Views:
         high = ":" if query.created_before is None else records.moment(query.created_before)
         after = ""
         if query.cursor:
-            after = cursors.member(query.cursor, order)
+            after = cursors.member(query.cursor, order, records.name_fact(query.name) if query.name else "")
             if order == "newest":
                 high = min(high, after)
             elif order == "oldest":
@@ -119,7 +119,8 @@ class Views:
         names = Keys(namespace)
         found, buckets = self._connection.script("get_stats", [names.stats, names.durations], *STATISTICS)
         counts = {name: value for name, value in zip(STATISTICS, found, strict=True) if value is not None}
-        changed = f"{counts.get('last_updated', '')}-{counts.get('changed', '')}"
+        moments = [counts.get(name, "") for name in ("last_updated", "changed")]
+        changed = "-".join(moments) if any(moments) else ""
         if changed in known:
             return View(None, changed)
         by_status = {status: int(counts.get(status, 0)) for status in MissionStatus}
@@ -143,7 +144,8 @@ class Views:
         step = STEPS[query.step]
         end = records.seconds(now) if query.end is None else min(query.end, records.seconds(now))
         begin = end - DAY if query.begin is None else query.begin
-        begin = max(begin, records.seconds(now) - HISTORY)
+        kept = ceil((records.seconds(now) - HISTORY) / step) * step  # of a step before some hours are forgotten
+        begin = max(begin, kept)
         if begin >= end:
             words = "must be before 'to', which must be within the last 30 days: no more is kept"
             error = FieldError(place="query", pointer="/from", detail=words)

@@ -18,7 +18,7 @@ if not facts then return what end
 local active, sequence, logged = fact(facts, 'active'), count(facts, 'sequence'), count(facts, 'logged')
 if not (active and sequence and logged) then return {'broken'} end
 redis.call('LLEN', log)
-redis.call('HLEN', KEYS[3])
+local changed = redis.call('HGET', KEYS[3], 'changed')
 
 local now, number, tags = clock(active), tonumber(ARGV[6]), fact(facts, 'tags')
 local reply = {'appended', 0, now, sequence + 1, tags or ''}
@@ -27,6 +27,6 @@ change_facts(mission, facts, {active = now, sequence = sequence + number, logged
 local entries = {}
 for i = 1, number do entries[i] = 'moment=' .. now .. ' ' .. ARGV[6 + i] end
 redis.call('RPUSH', log, unpack(entries))
-redis.call('HSET', KEYS[3], 'changed', now)
+redis.call('HSET', KEYS[3], 'changed', after(changed, now))
 record(now)
 return reply

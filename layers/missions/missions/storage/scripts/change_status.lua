@@ -18,6 +18,8 @@ local mission, what = mission_at(KEYS[7])
 if not mission then return what end
 if answer then
   local outcome, first = answer:match('^(%S+) (.*)$')
+  -- The id may have another mission by now.
+  if fact(first, 'created') ~= mission.known.created then return {'removed', mission.known.created} end
   return {outcome, replayed, first, mission.content, '', '', ''}
 end
 

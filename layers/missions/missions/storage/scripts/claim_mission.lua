@@ -2,7 +2,8 @@
 -- Gives the first of these candidates that is still PENDING to a worker: it becomes RUNNING.
 -- KEYS: 1 to 6 see write.lua, enter.lua and move.lua, 7.. mission and log of each candidate
 -- ARGV: 1 to 5 see write.lua and move.lua, 6 worker or '', 7 lease in seconds or '', 8 log entry, 9 drafts of two
---       events, or '' for none, 10.. place of each candidate
+--       events, or '' for none, 10 the tags that it was asked for, with commas between them, 11.. place of each
+--       candidate
 -- Replies {'claimed', replayed, id, facts and reason, what the caller sent, outbox entry id or ''}, without the last
 -- two for what this token's first run answered; or {'none'}, {'broken'}, {'reused'}.
 -- @include transition
@@ -14,11 +15,14 @@ if answer then
   return {'claimed', replayed, id, state}
 end
 
-for i = 10, #ARGV do
-  local place, key, log = ARGV[i], KEYS[2 * i - 13], KEYS[2 * i - 12]
+for i = 11, #ARGV do
+  local place, key, log = ARGV[i], KEYS[2 * i - 15], KEYS[2 * i - 14]
   local mission = mission_at(key)
   if not mission or mission.known.created ~= place:sub(1, 16) then -- it was lost, and would be a candidate for ever
-    redis.call('ZREM', INDEX, 'PE' .. place, 'WA' .. place)
+    for _, letters in ipairs({'PE', 'WA'}) do
+      redis.call('ZREM', INDEX, letters .. place)
+      for tag in ARGV[10]:gmatch('[^,]+') do redis.call('ZREM', INDEX, 't' .. tag .. '\0' .. letters .. place) end
+    end
     redis.call('ZREM', QUEUE, place)
   elseif mission.known.status == 'PENDING' then
     local known, now = mission.known, clock(mission.known.active)

@@ -29,9 +29,10 @@ if redis.call('EXISTS', mission, log, KEYS[2]) > 0 then -- nearly always all thr
   local found = redis.call('GET', mission)
   if found then
     local state, content = found:match('^([^\n]*\n[^\n]*)\n(.*)$')
-    last = state and fact(state, 'removed')
+    local facts = state and state:match('^[^\n]*') -- without the reason, which may say anything
+    last = facts and fact(facts, 'removed')
     if last then
-      version, sequence = tonumber(fact(state, 'version')), tonumber(fact(state, 'sequence'))
+      version, sequence = tonumber(fact(facts, 'version')), tonumber(fact(facts, 'sequence'))
       if not (version and sequence) then return {'broken'} end
       version, first, sequence = version + 1, sequence + 1, sequence + 2
     elseif content ~= ARGV[6] then
@@ -54,7 +55,7 @@ redis.call('ZCARD', INDEX)
 if known.deadline then redis.call('ZCARD', DUE) end
 if known.not_before then redis.call('ZCARD', QUEUE) end
 local hour = math.floor(now / 3600000000) .. ' created' -- see move.lua
-local counts = redis.call('HMGET', STATS, 'PENDING', hour)
+local counts = redis.call('HMGET', STATS, 'PENDING', hour, 'last_updated')
 local pending, in_it = tonumber(counts[1] or 0), tonumber(counts[2] or 0)
 if not (pending and in_it) then return {'broken'} end
 if not counts[1] then redis.call('SCARD', KEYS[7]) end
@@ -63,7 +64,7 @@ local facts = new(now, version, sequence)
 local entry = ARGV[9] == '' and '' or publish(ARGV[5], ARGV[9], now, first, known.tags)
 if leftover then redis.call('DEL', log) end
 enter(mission, log, ARGV[5], facts, known, ARGV[6], ARGV[8], now)
-redis.call('HSET', STATS, 'PENDING', pending + 1, hour, in_it + 1, 'last_updated', now)
+redis.call('HSET', STATS, 'PENDING', pending + 1, hour, in_it + 1, 'last_updated', after(counts[3], now))
 if not counts[1] then redis.call('SADD', KEYS[7], ARGV[4]) end
 record('created ' .. ARGV[5] .. ' ' .. now .. ' ' .. version .. ' ' .. sequence)
 return {'created', 0, ARGV[5], facts .. '\n', entry}

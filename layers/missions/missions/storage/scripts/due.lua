@@ -15,7 +15,7 @@ local function due(known, keep)
     by('heartbeat_timeout', known.active, known.lease or known.heartbeat)
   elseif known.status ~= 'PENDING' then
     local kept = known.retention or keep
-    if kept ~= '0' then by('retention', known.finished, kept) end
+    if kept ~= '0' then by('retention', known.finished or known.updated, kept) end
   end
   return first, limit
 end

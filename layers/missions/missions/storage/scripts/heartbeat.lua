@@ -14,11 +14,11 @@ if not active then return {'broken'} end
 if fact(facts, 'status') ~= 'RUNNING' then
   return {facts, redis.call('GETRANGE', KEYS[1], #facts + 1, #facts + 8192):match('^[^\n]*')}
 end
-redis.call('HLEN', KEYS[2])
+local changed = redis.call('HGET', KEYS[2], 'changed')
 local now = clock(active)
 local changes = {active = now}
 if ARGV[1] ~= '' then changes.progress = ARGV[1] end
 if ARGV[2] ~= '' then changes.note = ARGV[2] end
 facts = change_facts(KEYS[1], facts, changes)
-redis.call('HSET', KEYS[2], 'changed', now)
+redis.call('HSET', KEYS[2], 'changed', after(changed, now))
 return {facts, ''}

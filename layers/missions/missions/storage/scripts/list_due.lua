@@ -6,16 +6,20 @@
 -- @include clock
 
 local EXAMINED = 1000 -- the partition is shared
-local prefix, limit = ARGV[1], tonumber(ARGV[2])
+local prefix, limit, now = ARGV[1], tonumber(ARGV[2]), tonumber(clock())
+local first = 0
+if ARGV[3] ~= '' then -- behind that member; when it is gone, with the first of its moment
+  local rank = redis.call('ZRANK', KEYS[1], ARGV[4])
+  first = rank and rank + 1 or redis.call('ZCOUNT', KEYS[1], 0, '(' .. ARGV[3])
+end
 local reply = {'', ''}
-local due = redis.call('ZRANGE', KEYS[1], ARGV[3] == '' and 0 or ARGV[3], clock(), 'BYSCORE', 'LIMIT', 0, EXAMINED, 'WITHSCORES')
+local due = redis.call('ZRANGE', KEYS[1], first, first + EXAMINED - 1, 'WITHSCORES')
 for i = 1, #due, 2 do
   local member, moment = due[i], due[i + 1]
-  if ARGV[3] == '' or tonumber(moment) > tonumber(ARGV[3]) or member > ARGV[4] then
-    if member:sub(1, #prefix) == prefix then
-      reply[#reply + 1] = moment
-      reply[#reply + 1] = member
-    end
+  if tonumber(moment) > now then break end
+  if member:sub(1, #prefix) == prefix then
+    reply[#reply + 1] = moment
+    reply[#reply + 1] = member
   end
   if #reply == 2 * limit + 2 or i == 2 * EXAMINED - 1 then
     reply[1], reply[2] = moment, member

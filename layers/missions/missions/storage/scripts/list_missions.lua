@@ -5,21 +5,32 @@
 -- KEYS: 1 statistics, 2 index
 -- ARGV: 1 how many, 2 'newest' or 'oldest' first, 3 and 4 what the places lie between, 5 the name's beginning or '',
 --       6 the name and place after which the page begins, or '', 7 the statuses, two letters each, 8.. the tags
--- Replies {moments of the namespace's last changes, last mission examined, or '' when all were, mission, ...}; each
+-- Replies {moments of the namespace's last changes or '', last mission examined, or '' when all were, mission, ...}; each
 -- is a place, and with a name that and the place.
 
 local EXAMINED = 1000 -- of what has to be looked up a call examines no more, and a page may be short
+local ALL = 6 -- statuses, since PENDING has two kinds of letters
 local limit, newest, low, high, name = tonumber(ARGV[1]), ARGV[2] == 'newest', ARGV[3], ARGV[4], ARGV[5]
 local by_name = name ~= ''
 local statuses = {}
 for status in ARGV[7]:gmatch('..') do statuses[#statuses + 1] = status end
 local first_tag = by_name and 8 or 9 -- of those that are looked up
-local looked_up = #ARGV >= first_tag or by_name and (#statuses < 6 or low ~= '' or high ~= ':')
+local looked_up = #ARGV >= first_tag or by_name and (#statuses < ALL or low ~= '' or high ~= ':')
 local count = looked_up and EXAMINED or limit
+
+-- Lua compares texts as the server's language orders them, and the index goes by bytes; digits are the same in both.
+local function comes_before(a, b)
+  local one, other = a:sub(1, 16), b:sub(1, 16)
+  if one ~= other then return one < other end
+  for i = 17, math.min(#a, #b) do
+    if a:byte(i) ~= b:byte(i) then return a:byte(i) < b:byte(i) end
+  end
+  return #a < #b
+end
 
 local found = {} -- {place, letters of its status or nil, what is replied}
 if by_name then
-  local from = 'n' .. (ARGV[6] > name and ARGV[6] or name)
+  local from = 'n' .. (ARGV[6] ~= '' and ARGV[6] or name)
   local members = redis.call('ZRANGE', KEYS[2], '(' .. from, '(n' .. name .. '\255', 'BYLEX', 'LIMIT', 0, count)
   for i, member in ipairs(members) do found[i] = {member:match('%z(.*)$'), nil, member:sub(2)} end
 else
@@ -37,13 +48,14 @@ else
     end
   end
   if #statuses > 1 then
-    table.sort(found, function(a, b) if newest then return a[1] > b[1] end return a[1] < b[1] end)
+    table.sort(found, function(a, b) if newest then return comes_before(b[1], a[1]) end return comes_before(a[1], b[1]) end)
   end
 end
 
 local function matches(place, status)
   if not status then
-    if place <= low or place >= high then return false end
+    local moment = tonumber(place:sub(1, 16))
+    if moment < (tonumber(low) or 0) or moment >= (tonumber(high) or math.huge) then return false end
     for _, each in ipairs(statuses) do
       if redis.call('ZSCORE', KEYS[2], each .. place) then status = each end
     end
@@ -56,7 +68,7 @@ local function matches(place, status)
 end
 
 local changes = redis.call('HMGET', KEYS[1], 'last_updated', 'changed')
-local reply = {(changes[1] or '') .. '-' .. (changes[2] or ''), ''}
+local reply = {(changes[1] or changes[2]) and (changes[1] or '') .. '-' .. (changes[2] or '') or '', ''}
 for i, each in ipairs(found) do
   if not looked_up or matches(each[1], each[2]) then reply[#reply + 1] = each[3] end
   if #reply == limit + 2 then break end

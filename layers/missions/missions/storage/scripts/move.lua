@@ -79,6 +79,10 @@ local function next_attempt(known, id, now, not_before)
   return facts
 end
 
+local function ran_for(known, finished) -- in whole milliseconds
+  return math.max(0, math.floor((finished - (tonumber(known.started) or finished)) / 1000))
+end
+
 local function bucket_of(ran) -- see durations.py: below 32 each number of milliseconds has its own, then 16 to a power
   local width = 1
   while ran >= 32 * width do width = width * 2 end
@@ -98,5 +102,5 @@ local function forget_history(now)
     local hour = tonumber(field:match('^(%d+) '))
     if hour and hour < now / 3600000000 - HOURS then old[#old + 1] = field end
   end
-  if #old > 0 then redis.call('HDEL', STATS, unpack(old)) end
+  for first = 1, #old, 1000 do redis.call('HDEL', STATS, unpack(old, first, math.min(first + 999, #old))) end
 end

@@ -4,8 +4,8 @@
 -- KEYS: 1 to 6 see write.lua, enter.lua and move.lua, 7 mission, 8 log, 9 durations
 -- ARGV: 1 to 3 not used, 4 and 5 see write.lua and move.lua, 6 mission id, 7 'retention' when its retention must have
 --       passed, or '', 8 its last moment, which must not have changed, or '' for any, 9 life of the tombstone in seconds
--- Replies {'removed', moment}, also for one that was removed before; or {'missing'}, {'broken'}, {'open', status},
--- {'kept'} when it is not to be removed any more.
+-- Replies {'done', moment}; or {'removed', moment} for one that was removed before, {'missing'}, {'broken'},
+-- {'open', status}, {'kept'} when it is not to be removed any more.
 -- @include move
 
 local mission, what = mission_at(KEYS[7])
@@ -20,8 +20,9 @@ if known.status == 'PENDING' or known.status == 'RUNNING' then return {'open', k
 redis.call('LLEN', KEYS[8])
 redis.call('ZCARD', INDEX)
 redis.call('ZCARD', DUE)
+local changed = redis.call('HGET', STATS, 'changed')
 local stats = tally(STATS, {[known.status] = -1, removed = 1})
-local ran = known.status ~= 'CANCELLED' and counted(known.ran)
+local ran = known.status ~= 'CANCELLED' and ran_for(known, known.updated)
 local durations = ran and tally(KEYS[9], {[bucket_of(ran)] = -1, sum = -ran})
 if not stats or durations == nil then return {'broken'} end
 
@@ -32,5 +33,5 @@ index(known, ARGV[6], known.status, nil)
 redis.call('ZREM', INDEX, 'n' .. (known.named or '') .. '\0' .. known.created .. ARGV[6])
 file(ARGV[6], moment, nil)
 if durations then redis.call('HSET', KEYS[9], unpack(durations)) end
-redis.call('HSET', STATS, 'changed', now, unpack(stats))
-return {'removed', now}
+redis.call('HSET', STATS, 'changed', after(changed, now), unpack(stats))
+return {'done', now}

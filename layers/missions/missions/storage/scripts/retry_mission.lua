@@ -12,6 +12,7 @@ local mission, what = mission_at(KEYS[7])
 if not mission then return what end
 if answer then
   local id, state = answer:match('^(%S+) (.*)$')
+  if id ~= mission.known.next then return {'removed', mission.known.created} end -- its id has another mission now
   return {'retried', replayed, id, state, mission.content, ''}
 end
 local known = mission.known
@@ -22,14 +23,15 @@ local now = clock(known.active)
 if known.deadline and known.deadline <= now then known.deadline = nil end -- else it could only be cancelled
 redis.call('ZCARD', INDEX)
 if known.deadline then redis.call('ZCARD', DUE) end
+local updated = redis.call('HGET', STATS, 'last_updated')
 local stats = tally(STATS, {PENDING = 1, [in_hour(now, 'created')] = 1})
 if not stats or redis.call('EXISTS', KEYS[8], KEYS[9]) > 0 then return {'broken'} end
 
 local facts = next_attempt(known, ARGV[6], now)
 local entry = ARGV[9] == '' and '' or publish(ARGV[7], ARGV[9], now, 1, known.tags, nil, mission.content)
-change_facts(KEYS[7], mission.facts, {next = ARGV[7]})
+change_facts(KEYS[7], mission.facts, {next = ARGV[7], active = now})
 enter(KEYS[8], KEYS[9], ARGV[7], facts, by_name(facts), mission.content,
   'attempt=' .. fact(facts, 'attempt') .. ' retry_of=' .. ARGV[6] .. ' ' .. ARGV[8], now)
-redis.call('HSET', STATS, 'last_updated', now, unpack(stats))
+redis.call('HSET', STATS, 'last_updated', after(updated, now), unpack(stats))
 record(ARGV[7] .. ' ' .. facts .. '\n')
 return {'retried', 0, ARGV[7], facts .. '\n', mission.content, entry}

@@ -19,17 +19,15 @@ local function transition(move)
     changes.started = now
   else
     counts['ever ' .. to], counts[in_hour(now, to)] = 1, 1
-    if not known.finished then changes.finished = now end
   end
 
   -- How long finished missions ran, in milliseconds, counted in buckets. A mission that is cancelled after it finished
   -- is taken out again.
-  local by, ran = 0, counted(known.ran)
+  local by, ran = 0, 0
   if to == 'COMPLETED' or to == 'FAILED' then
-    by, ran = 1, math.floor((now - known.updated) / 1000)
-    changes.ran = ran
-  elseif ran and to ~= 'RUNNING' then
-    by = -1
+    by, ran = 1, ran_for(known, now)
+  elseif from == 'COMPLETED' or from == 'FAILED' then
+    by, ran, changes.finished = -1, ran_for(known, known.updated), known.updated
   end
   local durations = by ~= 0 and tally(move.durations, {[bucket_of(ran)] = by, sum = by * ran})
   if durations == nil then return nil end
@@ -42,6 +40,7 @@ local function transition(move)
     if redis.call('EXISTS', successor.key, successor.log) > 0 then return nil end
   end
   local facts = with_facts(mission.facts, changes)
+  local updated = redis.call('HGET', STATS, 'last_updated')
   local stats, new = tally(STATS, counts)
   if not stats then return nil end
   local was_due = due(known, ARGV[5])
@@ -62,7 +61,7 @@ local function transition(move)
     enter(successor.key, successor.log, successor.id, next_facts, by_name(next_facts), mission.content,
       'attempt=' .. fact(next_facts, 'attempt') .. ' retry_of=' .. move.id .. ' ' .. successor.entry, now)
   end
-  redis.call('HSET', STATS, 'last_updated', now, unpack(stats))
+  redis.call('HSET', STATS, 'last_updated', after(updated, now), unpack(stats))
   if new then forget_history(now) end
   return facts .. '\n' .. move.reason, entry, next_entry
 end

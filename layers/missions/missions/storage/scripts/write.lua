@@ -6,16 +6,7 @@
 -- two: its facts, and its message and data as JSON. Moments are 16 digits, Unix microseconds: a float would lose some.
 -- JSON is never decoded here. Redis rolls nothing back: a script reads every key that it will write (a key of a wrong
 -- type fails there), decides, and writes last; into the outbox first, which is the one write that can fail by itself.
--- @include clock
-
--- What this token's first run answered, or nil. Second result: whether the caller asks again, and not the client
--- library. Third result: whether the token belongs to another request.
-local function recorded()
-  local token = redis.call('GET', KEYS[2])
-  if not token then return nil end
-  local fingerprint, attempt, answer = token:match('^([^\n]*)\n([^\n]*)\n(.*)$')
-  return answer, attempt ~= ARGV[2] and 1 or 0, fingerprint ~= ARGV[1]
-end
+-- @include token
 
 local function record(answer)
   redis.call('SET', KEYS[2], ARGV[1] .. '\n' .. ARGV[2] .. '\n' .. answer, 'EX', ARGV[3])
