@@ -192,7 +192,7 @@ class Smoke:
             "GET /stats/history",
             holds=("one created or more", lambda answer: sum(each["created"] for each in answer["history"]) >= 1),
         )
-        matching = {"filter": {"status": ["COMPLETED"], "tag": [label]}}
+        matching = {"filter": {"status": ["COMPLETED"], "tags": [label]}}
         cancelled = {"results": [{"id": mission["id"], "outcome": "cancelled", "detail": None}]}
         self.step("it is cancelled by its tag", "POST /cancel", matching, members=cancelled)
         attempt = {"retry_of": mission["id"], "attempt": 2, "status": "PENDING"}

@@ -52,7 +52,7 @@ def steps(own: str, deadline: int) -> Generator[Step, Any, None]:
     yield Step("append_log_entry", f"POST {MISSION}/log", own, 201, entry, entry)
     yield Step("get_log", f"GET {MISSION}/log", own, 200, {"log": [{}, {}, entry]})
     cancelled = {"results": [{"id": own, "outcome": "cancelled"}]}
-    yield Step("cancel_missions", f"POST {MISSIONS}/cancel", own, 200, cancelled, {"filter": {"tag": [own]}})
+    yield Step("cancel_missions", f"POST {MISSIONS}/cancel", own, 200, cancelled, {"filter": {"tags": [own]}})
     retried = yield Step("retry_mission", f"POST {MISSION}/retry", own, 201, {"retry_of": own, "attempt": 2})
     yield Step("delete_mission", f"DELETE {MISSION}", own, 204, {})
     second = retried["id"] if retried else own  # without it the functions are called all the same

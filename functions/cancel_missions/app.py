@@ -2,15 +2,13 @@
 
 from missions import api, service
 from missions.domain.models import Cancel, CancelledPage
-from pydantic import TypeAdapter
 
 ANSWERS = {200: "What became of each"}
-CANCEL = TypeAdapter(Cancel)
 
 
 def cancel_missions(request: api.Request) -> api.Response[CancelledPage]:
     """Cancel missions by their ids, or the oldest that match a filter."""
-    return api.respond(200, service.cancel_missions(api.body_of(request, CANCEL), api.write(request)))
+    return api.respond(200, service.cancel_missions(api.body(request, Cancel), api.write(request)))
 
 
-handler = api.handler(cancel_missions, CancelledPage, publishes=True)
+handler = api.handler(cancel_missions, Cancel, CancelledPage, publishes=True)

@@ -157,7 +157,7 @@ def test_missions_are_cancelled_together_and_one_is_tried_again(api: Client) -> 
     label = f"batch={uuid4()}"
     ids = [create(api, tags=[label]) for _ in range(3)]
     headers = {"Idempotency-Key": str(uuid4())}
-    filtered = {"filter": {"tag": [label]}, "reason": "superseded"}
+    filtered = {"filter": {"tags": [label]}, "reason": "superseded"}
     first, again = (api("POST", f"{MISSIONS}/cancel", filtered, headers=headers).json() for _ in range(2))
     assert [(each["id"], each["outcome"]) for each in first["results"]] == [(each, "cancelled") for each in ids]
     assert [each["id"] for each in again["results"]] == ids

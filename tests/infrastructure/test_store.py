@@ -213,7 +213,7 @@ def test_every_operation_works_with_the_rights_that_the_template_gives(deployed:
         assert deployed.as_(name, "claim_mission", body={"tags": ["gpu", "day"], "lease": 60}).body["id"] == "job"
         assert deployed.as_(name, "heartbeat", mission_id="job").body["status"] == "RUNNING"
         second = deployed.as_(name, "update_status", mission_id="job", body={"status": "FAILED"}).body["next_attempt"]
-        cancel = {"body": {"filter": {"tag": ["day"]}}, "headers": {"idempotency-key": "k"}}
+        cancel = {"body": {"filter": {"tags": ["day"]}}, "headers": {"idempotency-key": "k"}}
         (cancelled,) = deployed.as_(name, "cancel_missions", **cancel).body["results"]
         assert (cancelled["id"], cancelled["outcome"]) == (second, "cancelled")
         assert deployed.as_(name, "retry_mission", mission_id=second).body["attempt"] == 3
@@ -343,7 +343,7 @@ def test_the_rights_are_the_commands_that_are_sent_and_no_others(deployed: Deplo
         deployed.as_(name, "claim_mission", body={"tags": ["day", "gpu"], "lease": 60})
         deployed.as_(name, "claim_mission", headers={"idempotency-key": "m"})
         deployed.as_(name, "heartbeat", mission_id="job")
-        deployed.as_(name, "cancel_missions", body={"filter": {"tag": ["gpu"]}}, headers={"idempotency-key": "n"})
+        deployed.as_(name, "cancel_missions", body={"filter": {"tags": ["gpu"]}}, headers={"idempotency-key": "n"})
         deployed.as_(name, "retry_mission", mission_id="job")
         deployed.as_(name, "get_history")
         deployed.as_(name, "delete_mission", mission_id="job")

@@ -20,7 +20,6 @@ from missions.domain.models import (
     Cancel,
     Cancelled,
     CancelledPage,
-    CancelMatching,
     Claim,
     Heartbeat,
     History,
@@ -200,19 +199,21 @@ def get_mission(mission_id: str, namespace: str = DEFAULT) -> Mission:
 def _to_cancel(cancel: Cancel, write: Write) -> tuple[Found, Collection[MissionStatus] | None]:
     """The missions to cancel, and from which statuses; the same ones for each run of a request."""
     store, asked = runtime.current.store, compact_json(cancel.model_dump(mode="json"))
-    if isinstance(cancel, CancelMatching):
-        found = store.recorded(write, asked) or store.recorded(write, asked, _matching(cancel, write.namespace))
-        return found or Found([], None), cancel.filter.status
-    ids = list(dict.fromkeys(cancel.ids))
+    if cancel.filter:
+        matching = store.recorded(write, asked) or store.recorded(write, asked, _matching(cancel, write.namespace))
+        return matching or Found([], None), cancel.filter.status
+    ids = list(dict.fromkeys(cancel.ids or []))
     return store.recorded(write, asked, Found(ids, None)) or Found(ids, None), None
 
 
-def _matching(cancel: CancelMatching, namespace: str) -> Found:
+def _matching(cancel: Cancel, namespace: str) -> Found:
     """The first missions that match, and where others begin. A page of a list may be short, so it reads several."""
     ids: list[str] = []
     cursor, until = cancel.cursor, time.monotonic() + CANCEL_SEARCH
+    chosen = cancel.filter.model_dump() if cancel.filter else {}
+    chosen["tag"] = chosen.pop("tags", [])
     while True:
-        asked = cancel.filter.model_dump() | {"order": "oldest", "limit": CANCELLED - len(ids), "cursor": cursor}
+        asked = chosen | {"order": "oldest", "limit": CANCELLED - len(ids), "cursor": cursor}
         page = list_missions(namespace, MissionQuery.model_validate(asked))
         ids += [each.id for each in page.missions]
         cursor = page.next_cursor

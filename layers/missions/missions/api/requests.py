@@ -178,7 +178,7 @@ def _invalid(error: ValidationError, place: Place, parent: str = "", skip: int =
         FieldError(
             place=place,
             pointer=parent + _pointer(each["loc"][skip:]),
-            detail=_words(each),
+            detail="unknown parameter" if place == "query" and each["type"] == "extra_forbidden" else _words(each),
         )
         for each in error.errors(include_url=False, include_input=False)[:MAX_ERRORS]
     ]

@@ -17,7 +17,10 @@ DOUBTFUL = re.compile(rb"[0-9]{19}|u0000|NaN|Infinity")  # of more than 64 bits,
 ID = r"[A-Za-z0-9._~-]{1,128}"
 TAG = r"[A-Za-z0-9._~:/=+@-]{1,50}"
 ISO_8601 = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})"
-MOMENT_WORDS = "must be Unix seconds, such as 1703001234.5, or ISO 8601 with a time zone, such as 2023-12-19T15:53:54Z"
+MOMENT_WORDS = (
+    "must be Unix seconds, such as 1703001234.5, or ISO 8601 with a time zone, such as 2023-12-19T15:53:54Z; "
+    "in a query write + as %2B"
+)
 DAY = 86400  # seconds
 NO_NUL = r"^[^\x00]*$"
 _ON_A_LINE = r"\x00-\x1f\x7f-\x9f\u2028\u2029"
@@ -70,6 +73,12 @@ def _no_bool(value: Any) -> Any:
     return value
 
 
+def _share(value: float) -> float:
+    if not 0 <= value <= 1:
+        raise ValueError("must be from 0 to 1")
+    return value
+
+
 def _moment(value: Any) -> Any:
     """Unix seconds of a moment in ISO 8601. A number stays what it is."""
     if isinstance(value, bool):
@@ -82,6 +91,12 @@ def _moment(value: Any) -> Any:
     except (ValueError, OverflowError):  # there is no such day
         pass
     raise ValueError(MOMENT_WORDS)
+
+
+def _not_milliseconds(value: float) -> float:
+    if value >= 10**10:
+        raise ValueError("must be Unix seconds, and not milliseconds or more")
+    return value
 
 
 def _moment_in_query(value: Any) -> Any:
@@ -175,7 +190,12 @@ _Tags = Annotated[list[Tag], Field(max_length=10), AfterValidator(lambda tags: s
 Tags = Annotated[_Tags, _null_as([], _Tags | None)]
 Worker = Annotated[str, _text(1, 200, pattern=ONE_LINE), AfterValidator(_not_blank)]
 Note = Worker
-Progress = Annotated[float, Field(ge=0, le=1), BeforeValidator(_no_bool)]
+Progress = Annotated[
+    float,
+    AfterValidator(_share),
+    BeforeValidator(_no_bool),
+    WithJsonSchema({"type": "number", "minimum": 0, "maximum": 1}),
+]
 Reason = Annotated[str, _text(1, 1000, pattern=NO_NUL), AfterValidator(_no_nul)]
 Message = Annotated[
     str,
@@ -217,7 +237,7 @@ Limit = Annotated[int, Field(ge=1, le=200), _written(r"-?[0-9]{1,9}", "must be a
 _MOMENT_SCHEMA = {
     "anyOf": [{"type": "number", "minimum": 0, "exclusiveMaximum": 10**10}, {"type": "string", "format": "date-time"}]
 }
-_Seconds = Annotated[float, Field(ge=0, lt=10**10)]
+_Seconds = Annotated[float, Field(ge=0), AfterValidator(_not_milliseconds)]
 Moment = Annotated[_Seconds, BeforeValidator(_moment), WithJsonSchema(_MOMENT_SCHEMA, "validation")]
 QueryMoment = Annotated[_Seconds, BeforeValidator(_moment_in_query), WithJsonSchema(_MOMENT_SCHEMA, "validation")]
 Cursor = Annotated[

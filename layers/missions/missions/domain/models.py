@@ -190,7 +190,7 @@ class MissionFilter(_Request):
     model_config = ConfigDict(json_schema_extra={"minProperties": 1})
 
     status: Annotated[list[MissionStatus], Field(min_length=1)] = [MissionStatus.PENDING, MissionStatus.RUNNING]
-    tag: Tags = []
+    tags: Tags = []
     name: Name | None = None
     created_after: Moment | None = None
     created_before: Moment | None = None
@@ -202,30 +202,28 @@ class MissionFilter(_Request):
         return self
 
 
-class CancelIds(_Request):
-    """Up to 100 missions to cancel, by their ids."""
+class Cancel(_Request):
+    """Up to 100 missions to cancel: by their ids, or the oldest that match a filter; with a `cursor` the next ones."""
 
-    model_config = _example(ids=["deploy-42", "deploy-43"], reason="superseded")
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"filter": {"tags": ["env=prod"]}, "reason": "superseded"}],
+            "oneOf": [{"required": ["ids"], "not": {"required": ["cursor"]}}, {"required": ["filter"]}],
+        }
+    )
 
-    ids: Annotated[list[MissionId], Field(min_length=1, max_length=100)]
-    reason: Reason | None = None
-
-
-class CancelMatching(_Request):
-    """Up to 100 missions to cancel, the oldest that match, or those after the `next_cursor` of the request before."""
-
-    model_config = _example(filter={"tag": ["env=prod"]}, reason="superseded")
-
-    filter: MissionFilter
-    reason: Reason | None = None
+    ids: Annotated[list[MissionId], Field(min_length=1, max_length=100)] | None = None
+    filter: MissionFilter | None = None
     cursor: Cursor | None = None
+    reason: Reason | None = None
 
-
-def _by(body: Any) -> str:
-    return "filter" if isinstance(body, dict) and "filter" in body else "ids"
-
-
-Cancel = Annotated[Annotated[CancelIds, Tag("ids")] | Annotated[CancelMatching, Tag("filter")], Discriminator(_by)]
+    @model_validator(mode="after")
+    def _says_which(self) -> Self:
+        if (self.ids is None) == (self.filter is None):
+            raise ValueError("must have either ids or a filter")
+        if self.cursor and self.ids:
+            raise ValueError("must have a cursor only with a filter")
+        return self
 
 
 class Mission(_Model):

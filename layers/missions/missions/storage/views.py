@@ -147,7 +147,10 @@ class Views:
         kept = ceil((records.seconds(now) - HISTORY) / step) * step  # of a step before some hours are forgotten
         begin = max(begin, kept)
         if begin >= end:
-            words = "must be before 'to', which must be within the last 30 days: no more is kept"
+            future = begin > records.seconds(now)
+            words = (
+                "is in the future" if future else "must be before 'to', which must be within the 30 days that are kept"
+            )
             error = FieldError(place="query", pointer="/from", detail=words)
             raise InvalidRequest(422, "validation_failed", f"from: {words}", errors=[error])
         first, last = int(begin // step) * step, ceil(end)
