@@ -43,8 +43,7 @@ from missions.domain.errors import (
 )
 from missions.domain.models import (
     AllTime,
-    CancelIds,
-    CancelMatching,
+    Cancel,
     Claim,
     Heartbeat,
     Mission,
@@ -438,7 +437,7 @@ class Missions(RuleBasedStateMachine):
     @rule(chosen=st.lists(picks, min_size=1, max_size=3), key=keys)
     def cancel_by_ids(self, chosen: list[int], key: str) -> None:
         asked = [self._pick(pick) for pick in chosen]
-        self._cancel(self.where[asked[0]], key, CancelIds(ids=asked), asked)
+        self._cancel(self.where[asked[0]], key, Cancel(ids=asked), asked)
 
     @rule(pick=picks, tag=st.sampled_from("xy"), key=keys)
     def cancel_by_tag(self, pick: int, tag: str, key: str) -> None:
@@ -449,9 +448,9 @@ class Missions(RuleBasedStateMachine):
             if self.where[mission_id] == namespace and tag in mission.tags
             and mission.status in (P, R) and not mission.removed
         ]  # fmt: skip
-        self._cancel(namespace, key, CancelMatching(filter=MissionFilter(tag=[tag])), found)
+        self._cancel(namespace, key, Cancel(filter=MissionFilter(tags=[tag])), found)
 
-    def _cancel(self, namespace: str, key: str, asked: CancelIds | CancelMatching, chosen: list[str]) -> None:
+    def _cancel(self, namespace: str, key: str, asked: Cancel, chosen: list[str]) -> None:
         write = Write(namespace, key=key or None)
         if (namespace, key) in self.tokens:
             first, chosen, _ = self.tokens[namespace, key]
