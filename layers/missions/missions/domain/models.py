@@ -208,7 +208,14 @@ class Cancel(_Request):
     model_config = ConfigDict(
         json_schema_extra={
             "examples": [{"filter": {"tags": ["env=prod"]}, "reason": "superseded"}],
-            "oneOf": [{"required": ["ids"], "not": {"required": ["cursor"]}}, {"required": ["filter"]}],
+            "oneOf": [
+                {
+                    "required": ["ids"],
+                    "properties": {"ids": {"type": "array"}},
+                    "not": {"required": ["cursor"], "properties": {"cursor": {"type": "string"}}},
+                },
+                {"required": ["filter"], "properties": {"filter": {"type": "object"}}},
+            ],
         }
     )
 
