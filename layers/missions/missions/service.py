@@ -1,6 +1,4 @@
-"""The operations: each changes or reads the store, then its events are published.
-
-Those of the specification have its names.
+"""The operations, those of the specification by its names: each changes or reads the store, then publishes its events.
 
 Every function raises a MissionsError when it refuses, and StoreUnavailable when Redis does not answer.
 """
@@ -202,8 +200,9 @@ def _to_cancel(cancel: Cancel, write: Write) -> tuple[Found, Collection[MissionS
     if cancel.filter:
         matching = store.recorded(write, asked) or store.recorded(write, asked, _matching(cancel, write.namespace))
         return matching or Found([], None), cancel.filter.status
-    ids = list(dict.fromkeys(cancel.ids or []))
-    return store.recorded(write, asked, Found(ids, None)) or Found(ids, None), None
+    found = Found(list(dict.fromkeys(cancel.ids or [])), None)
+    # Without a key it is this request, and its ids are the same whenever it runs.
+    return (write.key and store.recorded(write, asked, found)) or found, None
 
 
 def _matching(cancel: Cancel, namespace: str) -> Found:
