@@ -67,7 +67,7 @@ class Archive:
             with gzip.open(file, "wt", encoding="utf-8") as lines:
                 for mission in missions:
                     with _left_out(mission.id):
-                        log = [json.loads(each) for each in _log(store, namespace, mission.id)]
+                        log = list(_log(store, namespace, mission.id))
                         lines.write(json.dumps({"mission": mission.model_dump(mode="json"), "log": log}) + "\n")
                         written.append((namespace, mission.id, mission.active_at))
             if not written:
@@ -89,12 +89,12 @@ def _left_out(mission_id: str) -> Iterator[None]:
         logger.error("A mission is not archived, and stays", mission_id=mission_id, error=error.detail)
 
 
-def _log(store: Store, namespace: str, mission_id: str) -> Iterator[str]:
+def _log(store: Store, namespace: str, mission_id: str) -> Iterator[dict[str, Any]]:
     """The entries of a log, as JSON."""
     cursor: str | None = None
     while True:
         page = store.get_log(namespace, mission_id, LogQuery(limit=200, cursor=cursor))
-        yield from (each.model_dump_json() for each in page.log)
+        yield from (each.model_dump(mode="json") for each in page.log)
         cursor = page.next_cursor
         if cursor is None:
             return

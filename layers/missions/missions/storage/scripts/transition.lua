@@ -32,7 +32,7 @@ local function transition(move)
   local durations = by ~= 0 and tally(move.durations, {[bucket_of(ran)] = by, sum = by * ran})
   if durations == nil then return nil end
 
-  local next_facts = nil
+  local next_facts
   if successor then
     changes.next = successor.id
     counts.PENDING, counts[in_hour(now, 'created')] = 1, 1
