@@ -7,6 +7,10 @@ INSTALLED := .venv/.installed
 AUDIT_LOCK := local/audit-requirements.txt
 AUDIT_INSTALLED := .audit/.installed
 TEMPLATE_ARCHITECTURE := $(if $(filter arm64 aarch64,$(shell uname -m)),arm64,x86_64)
+UPLOT := 1.6.32
+AXE := 4.14.1
+CONSOLE := functions/get_console/console/vendor
+CONSOLE_TESTS := tests/console/vendor
 # KiB: every start of a function loads it, and Lambda takes 256,000 at most
 LAYER_LIMIT := 20480
 # pyenv finds python3.13 only when told; without pyenv it says nothing
@@ -15,8 +19,8 @@ export PYTHONPATH := .:layers/missions
 export SAM_CLI_TELEMETRY := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo operate test test-faults test-all test-e2e bench lint format documents costs build audit \
-  deploy deploy-check smoke sam-local lock clean
+.PHONY: help install run demo operate test test-faults test-all test-e2e test-console bench lint format documents costs \
+  build audit deploy deploy-check smoke console sam-local lock console-vendor clean
 
 # A name that was mistyped would be ignored, and another stack be meant
 GIVEN = $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),$(name)))
@@ -24,7 +28,7 @@ only = $(foreach name,$(filter-out PYTHON $(1),$(GIVEN)),$(error There is no '$(
 AS_PARAMETER = . A parameter of the template is given as PARAMETERS="Name=value"
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(INSTALLED) ## Make .venv from the pinned requirements
 
@@ -47,13 +51,16 @@ operate: $(INSTALLED) ## Ask the running stack for its outbox: PAYLOAD='{"action
 	@$(BIN)/python -m local.operate '$(or $(PAYLOAD),{"action": "count"})'
 
 test: $(INSTALLED) ## Run every test but the long ones
-	@$(BIN)/pytest --ignore tests/faults/test_nodes.py
+	@$(BIN)/pytest --ignore tests/faults/test_nodes.py --ignore tests/console
 
 test-faults: $(INSTALLED) ## Run thousands of operations under every fault and print a table of results (OPERATIONS)
 	@$(BIN)/pytest tests/faults --operations $(or $(OPERATIONS),3000)
 
 test-all: $(INSTALLED) ## Run every test once, the long ones too, with that table (OPERATIONS)
-	@$(BIN)/pytest --operations $(or $(OPERATIONS),3000)
+	@$(BIN)/pytest --ignore tests/console --operations $(or $(OPERATIONS),3000)
+
+test-console: $(INSTALLED) ## Test the console in Chromium, which CHROMIUM may name (IMAGES=docs/images: the docs' pictures)
+	@$(BIN)/pytest tests/console $(if $(IMAGES),--images $(IMAGES))
 
 test-e2e: $(INSTALLED) ## Run the end-to-end tests against the running stack, or against BASE_URL
 	@$(BIN)/pytest tests/e2e --base-url $(or $(BASE_URL),local)
@@ -105,6 +112,10 @@ smoke: $(INSTALLED) ## Try the running stack, or BASE_URL, with one mission (sig
 	$(call only,BASE_URL TOKEN)
 	@$(BIN)/python -m local.smoke $(or $(BASE_URL),local)
 
+console: $(INSTALLED) ## Open the console of ENV=dev or ENV=prod on this machine, with your credentials (PORT, TOKEN)
+	$(call only,ENV PORT TOKEN)
+	@$(BIN)/python -m local.signed_console $(or $(ENV),dev)
+
 sam-local: $(INSTALLED) ## Run the functions under sam local, with a container engine such as Docker
 	@$(BIN)/python -m local.sam
 
@@ -115,6 +126,17 @@ lock: ## Pin what pyproject.toml and the layer ask for
 	  --group dev layers/missions/requirements.txt --output-file $(LOCK)
 	@printf 'checkov\npip-audit\n' | .venv/lock/bin/uv pip compile --quiet --universal --upgrade --python-version 3.11 \
 	  --no-header --no-annotate - --output-file $(AUDIT_LOCK)
+
+console-vendor: ## Get the console's libraries again, in the versions that stand above (needs npm, and asks its registry)
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
+	  npm pack --silent --pack-destination "$$folder" uplot@$(UPLOT) axe-core@$(AXE) > "$$folder/names" && \
+	  mkdir "$$folder/uplot" "$$folder/axe" && \
+	  tar -xzf "$$folder"/uplot-*.tgz -C "$$folder/uplot" && tar -xzf "$$folder"/axe-core-*.tgz -C "$$folder/axe" && \
+	  cd "$$folder" && \
+	  install -m 644 uplot/package/dist/uPlot.esm.js uplot/package/dist/uPlot.min.css "$(CURDIR)/$(CONSOLE)" && \
+	  install -m 644 uplot/package/LICENSE "$(CURDIR)/$(CONSOLE)/uPlot.LICENSE.txt" && \
+	  install -m 644 axe/package/axe.min.js "$(CURDIR)/$(CONSOLE_TESTS)" && \
+	  install -m 644 axe/package/LICENSE "$(CURDIR)/$(CONSOLE_TESTS)/axe.LICENSE.txt"
 
 clean: ## Remove what the targets made, .local/ with its missions too
 	@rm -rf .venv .audit .local .aws-sam .pytest_cache .mypy_cache .ruff_cache .hypothesis .schemathesis benchmarks/results.*

@@ -20,7 +20,7 @@ from urllib.parse import parse_qsl, unquote
 
 import uvicorn
 
-from local import serving
+from local import console, serving
 from local.eventbridge import ACCOUNT, LOCAL
 from local.processes import ROOT
 from local.template import template
@@ -85,7 +85,9 @@ class Route:
 
     @property
     def pattern(self) -> re.Pattern[str]:
-        return re.compile(re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(self.path)))
+        """Of its path; {proxy+} takes all that follows. [http-api-develop-routes]"""
+        greedy = re.sub(r"\\{(\w+)\\\+\\}", r"(?P<\1>.+)", re.escape(self.path))
+        return re.compile(re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", greedy))
 
 
 def routes() -> list[Route]:
@@ -297,10 +299,6 @@ def _html(text: str) -> Answer:
     return Answer(200, (("content-type", "text/html; charset=utf-8"),), text.encode())
 
 
-def _home() -> Answer:
-    return _html('<!doctype html><title>Missions</title><h1>Missions</h1><p><a href="/docs">The API</a></p>')
-
-
 @cache
 def _docs() -> Answer:
     """A page to read the API by, from the bundle that powertools carries."""
@@ -375,19 +373,26 @@ class Gateway:
         self._bucket = Bucket(*throttle) if throttle else None
         self._running: set[asyncio.Task[Any]] = set()
         self._pages: dict[tuple[str, str], Callable[[Request, bytes], Any]] = {
-            ("GET", "/"): lambda request, body: _home(),
             ("GET", "/docs"): lambda request, body: _docs(),
         }
+        self._console: Callable[[Request], dict[str, Any]] = lambda request: {} if sign_in else {"operate": True}
+        self._operate = not sign_in
+        self._home = ""  # the one name under which the issuer of this machine is known
         self._authorizer: Callable[[Request, bytes, tuple[str, ...]], dict[str, Any]] | None = None
         if sign_in == "jwt":
             from local.sign_in import Issuer  # costs 0.1 seconds
 
             issuer = Issuer(namespace_claim)
             self._authorizer = issuer.authorize
+            self._console, self._home = issuer.console, "127.0.0.1"
             self._pages |= {
                 **dict.fromkeys(
                     (("GET", "/_local/token"), ("POST", "/_local/token")),
                     lambda request, body: _json(200, issuer.mint(request, body), (("cache-control", "no-store"),)),
+                ),
+                **dict.fromkeys(
+                    (("GET", "/_local/authorize"), ("POST", "/_local/authorize")),
+                    lambda request, body: Answer(*issuer.sign_in(request, body)),
                 ),
                 ("GET", "/.well-known/openid-configuration"): lambda request, body: _json(200, issuer.about(request)),
                 ("GET", "/.well-known/jwks.json"): lambda request, body: _json(200, issuer.keys()),
@@ -427,6 +432,14 @@ class Gateway:
         if page := self._pages.get((request.method, request.path)):
             answer: Answer = await asyncio.to_thread(page, request, await _body(request, receive))
             return answer
+        if request.method == "GET":
+            if request.path == "/" and self._home not in ("", request.host):
+                return Answer(307, (("location", f"http://{self._home}:{request.port}/"),), b"")
+            known = request.headers.get("if-none-match", "")
+            if found := console.page(request.path, known, self._console(request)):
+                return _mapped(found)
+        if (request.method, request.path) == console.OPERATE and self._operate:
+            return await self._operated(request, await _body(request, receive))
         cors = bool(origin) and origin == self._origin
         if cors and request.method == "OPTIONS" and "access-control-request-method" in request.headers:
             return Answer(204, self._preflight(), b"")
@@ -443,6 +456,20 @@ class Gateway:
                 raise
         answer = await self._integrate(request, route, request.event(route, parameters, body))
         return self._with_cors(answer) if cors else answer
+
+    async def _operated(self, request: Request, body: bytes) -> Answer:
+        """What the operator function answers to the console, as it answers `make operate`."""
+        if not console.may_operate(request.headers):
+            raise Refused(403, FOREIGN_ORIGIN)
+        try:
+            asked = json.loads(body)
+        except (ValueError, RecursionError):
+            raise Refused(400, "The body must be JSON") from None
+        try:
+            return _json(200, await self._invoke("operate_events", asked))
+        except Exception as error:  # of the function: its store does not answer, or EventBridge
+            request.integration_error = f"{type(error).__name__}: {error}"
+            raise Refused(503) from None
 
     def _match(self, request: Request) -> tuple[Route, dict[str, str]]:
         """The route, and the parameters in its path, decoded. [http-api-develop-routes]"""

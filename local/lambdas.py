@@ -35,8 +35,10 @@ from local.template import template
 
 RUNTIME = "awslambdaric" if importlib.util.find_spec("awslambdaric") else "small"  # see local/runtime_client.py
 OF_ONE, IN_ALL = 4, 12  # sandboxes of a function, and of all together
-# What is asked for again and again. All that write would take most of the sandboxes, and each takes a while to start.
+# What is asked for again and again, and what the console's first page asks for. All that write would take most of the
+# sandboxes, and each takes a while to start.
 WARM = {"create_mission", "claim_mission", "heartbeat", "update_status", "append_log_entry"}
+WARM |= {"list_missions", "get_stats"}
 INITIALISATION = 30.0  # seconds until a sandbox must be ready
 PATIENCE = 0.002  # seconds that an invocation waits for a busy sandbox until another one is started
 LOOK = 0.005  # seconds between two looks at what waits

@@ -79,7 +79,7 @@ class Lines:
     def request(self, told: dict[str, Any]) -> None:
         """One request, as the gateway tells it."""
         status = int(told["status"])
-        if told["route"] == HEALTH and status == 200:
+        if (told["route"] == HEALTH and status == 200) or status == 304:
             return  # asked again and again
         level = 0 if status < 400 else 1 if status < 500 else 2
         if not self._shows(KINDS[level]):

@@ -135,8 +135,14 @@ A day with much to see:           make demo MISSIONS=200 RATE=20"""
             first = f"curl -s --user local:local --aws-sigv4 aws:amz:{REGION}:execute-api {request}"
         case _:
             first = f"curl -s {request}"
+    seen = (
+        f"It takes signed requests only, so a browser shows nothing at {url}."
+        if options["sign_in"] == "iam"
+        else (f"See them live, and act on them:  [bold]{url}[/]")
+    )
     console.print(f"""
-[bold green]Missions is ready[/] at [bold]{url}[/]. Create a mission:
+[bold green]Missions is ready.[/] {seen}
+Create a mission:
 
   {escape(first)}
 

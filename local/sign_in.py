@@ -6,12 +6,15 @@ The names in brackets are pages of the API Gateway Developer Guide, as in local/
 import hmac
 import json
 import re
+import secrets
 import time
+from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from hashlib import sha256
+from html import escape
 from typing import Any
-from urllib.parse import parse_qsl, quote, unquote
+from urllib.parse import parse_qsl, quote, unquote, urlencode
 from uuid import uuid4
 
 from botocore.auth import SigV4Auth
@@ -22,13 +25,15 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import RSAKey
 
-from local.api_gateway import Refused, Request
+from local.api_gateway import Headers, Refused, Request
 from local.eventbridge import ACCOUNT, REGION
 
 AUDIENCE = "missions"
 ALGORITHMS = ["RS256", "RS384", "RS512"]  # RSA alone [http-api-jwt-authorizer]
 LIFE = 3600  # seconds
 ASKED = ("namespace", "sub", "scope", "expires_in")
+CODE = ("redirect_uri", "state", "code_challenge")  # what a page sends that wants a code
+CODE_LIFE = 60  # seconds
 
 CREDENTIALS = Credentials("local", "local")
 PATIENCE = 300  # seconds that the clock of a caller may differ
@@ -44,10 +49,13 @@ class Issuer:
     def __init__(self, namespace_claim: str) -> None:
         self._claim = namespace_claim
         self._key = RSAKey.generate_key(2048, {"use": "sig", "alg": "RS256"}, auto_kid=True)
+        self._codes: dict[str, tuple[float, dict[str, str]]] = {}  # until when, and what was asked for
 
     def mint(self, request: Request, body: bytes) -> dict[str, Any]:
         """A token as it is asked for in the query, in JSON or in a form. Raises Refused."""
         asked = dict(parse_qsl(request.query)) | _members(request, body)
+        if asked.pop("grant_type", None) == "authorization_code":
+            asked = self._redeemed(asked)
         if unknown := set(asked) - set(ASKED):
             raise Refused(400, f"{len(unknown)} members are unknown; there are {', '.join(ASKED)}")
         try:
@@ -77,13 +85,53 @@ class Issuer:
         token = jwt.encode({"alg": "RS256", "typ": "JWT", "kid": self._key.kid}, claims, self._key)
         return {"access_token": token, "token_type": "Bearer", "expires_in": life}
 
+    def sign_in(self, request: Request, body: bytes) -> tuple[int, Headers, bytes]:
+        """A page that asks who signs in, and then leads back with a code (RFC 6749 with RFC 7636). Raises Refused."""
+        asked = dict(parse_qsl(request.query)) | _members(request, body)
+        back = asked.get("redirect_uri", "")
+        if not back.startswith(f"{_url(request)}/") or asked.get("code_challenge_method", "S256") != "S256":
+            raise Refused(400, "redirect_uri must be of this origin, and code_challenge_method S256")
+        if missing := [name for name in CODE if not asked.get(name)]:
+            raise Refused(400, f"{' and '.join(missing)} must be given")
+        if request.method == "POST":
+            code = secrets.token_urlsafe(24)
+            self._codes = {name: each for name, each in self._codes.items() if each[0] > time.monotonic()}
+            self._codes[code] = time.monotonic() + CODE_LIFE, asked
+            query = urlencode({"code": code, "state": asked["state"]})
+            return 303, (("location", f"{back}?{query}"), ("cache-control", "no-store")), b""
+        kept = "".join(f'<input type="hidden" name="{name}" value="{escape(asked[name])}">' for name in CODE)
+        namespace = '<p><label>Namespace <input name="namespace" value="default"></label>' if self._claim else ""
+        page = (
+            '<!doctype html><html lang="en"><meta name="viewport" content="width=device-width"><title>Sign in</title>'
+            f'<h1>Sign in to this machine</h1><form method="post" action="/_local/authorize">{kept}'
+            f'<p><label>Who <input name="sub" value="local"></label>{namespace}<p><button>Sign in</button></form>'
+        )
+        return 200, (("content-type", "text/html; charset=utf-8"), ("cache-control", "no-store")), page.encode()
+
+    def _redeemed(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """What was asked for when this code was given. A code counts once. Raises Refused."""
+        until, begun = self._codes.pop(str(asked.get("code")), (0.0, {}))
+        digest = sha256(str(asked.get("code_verifier", "")).encode()).digest()
+        challenge = urlsafe_b64encode(digest).decode().rstrip("=")
+        same = begun.get("code_challenge") == challenge and begun.get("redirect_uri") == asked.get("redirect_uri")
+        if until <= time.monotonic() or not same:
+            raise Refused(400, "The code is not known, was used, or is not for this page")
+        return {name: begun[name] for name in ASKED if name in begun}
+
+    def console(self, request: Request) -> dict[str, Any]:
+        """What the console needs to sign in."""
+        return {"issuer": _url(request), "client_id": "console", "scope": "openid"}
+
     def about(self, request: Request) -> dict[str, Any]:
         """The OpenID Connect configuration."""
         url = _url(request)
         return {
             "issuer": url,
             "jwks_uri": f"{url}/.well-known/jwks.json",
+            "authorization_endpoint": f"{url}/_local/authorize",
             "token_endpoint": f"{url}/_local/token",
+            "response_types_supported": ["code"],
+            "code_challenge_methods_supported": ["S256"],
             "id_token_signing_alg_values_supported": ["RS256"],
         }
 

@@ -36,7 +36,7 @@ WRITERS = {
         *("RelayEvents", "SweepMissions", "OperateEvents"),
     )
 }
-OPEN = {"GET /api/missions/health"}
+OPEN = {"GET /api/missions/health", "GET /console", "GET /console/{proxy+}"}
 LOG_GROUPS = "arn:aws:logs:eu-central-1:123456789012:log-group"
 OUTSIDE = "CanaryFunction"  # it is not in the network, and nobody waits for its start
 AWS_POLICIES = {  # writing logs, network interfaces and traces, and moving aliases: SAM attaches them
@@ -146,7 +146,7 @@ def every_function_that_has_a_store_may_reach_it_and_no_other(stack: Stack) -> l
             ),
             "external": may(stack, role, "secretsmanager:GetSecretValue", EXTERNAL["RedisUrlSecretArn"]),
         }
-        has_one = name not in ("GetOpenapiFunction", OUTSIDE)
+        has_one = name not in ("GetOpenapiFunction", "GetConsoleFunction", OUTSIDE)
         if [kind for kind, able in reaches.items() if able] != [store] * has_one:
             found.append(f"{name}: {reaches}")
         if (has_one and store != "external") != may(stack, role, "elasticache:Connect", "StoreUser.Arn"):
@@ -180,7 +180,7 @@ def missions_are_kept_as_long_as_is_said(stack: Stack) -> list[str]:
     ]
 
 
-def every_route_but_health_is_behind_the_authorizer(stack: Stack) -> list[str]:
+def every_route_but_health_and_the_console_is_behind_the_authorizer(stack: Stack) -> list[str]:
     body = stack.of("AWS::ApiGatewayV2::Api")["Api"]["Body"]
     routes = {
         f"{method.upper()} {path}": operation
@@ -695,6 +695,7 @@ def the_canary_calls_every_function_of_the_api_and_may_call_no_other(stack: Stac
         Path(resource["Properties"]["CodeUri"]).name: f"{name}Aliaslive"
         for name, resource in stack.written["Resources"].items()
         if any(each["Type"] == "HttpApi" for each in resource.get("Properties", {}).get("Events", {}).values())
+        and name != "GetConsoleFunction"  # it is files, and no part of the API
     }
     found = [] if told == wanted else [f"it is told of {told}"]
     found += [] if variables["API_URL"].startswith("https://Api.execute-api.") else [variables["API_URL"]]
@@ -799,7 +800,7 @@ BREAKS: dict[Promise, list[tuple[Break, dict[str, str]]]] = {
         (put("UpdateStatusFunction", P, "Environment", value={"Variables": {"RETENTION_DAYS": "30"}}), {}),
         (put("SweepMissionsFunction", P, "Environment", "Variables", "RETENTION_DAYS", value="0"), {}),
     ],
-    every_route_but_health_is_behind_the_authorizer: [
+    every_route_but_health_and_the_console_is_behind_the_authorizer: [
         (drop(*PATHS, "/api/missions", "post"), {}),
         (put(*PATHS, "/api/missions/{mission_id}/log", "get", "security", value=[]), {}),
         (put(*PATHS, "/api/missions/health", "get", "security", value=[{"caller": []}]), {}),
@@ -1094,7 +1095,7 @@ def test_every_template_and_every_parameter_makes_new_versions_and_the_same_ones
     assert len(words) == len(known) + 2
     assert released(text, known) == released(text, dict(reversed(known.items())))
     before, after = versions(released(text, known)), versions(released(text, known | {"Store": "durable"}))
-    assert len(before) == len(after) == 20  # with the layer's
+    assert len(before) == len(after) == 21  # with the layer's
     assert len(before & after) == 1
     assert before == versions(released(text, known))
 

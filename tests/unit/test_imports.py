@@ -42,6 +42,7 @@ WRITING = [
 BUDGET = {
     **dict.fromkeys(READING + WRITING, HEAVY),
     "get_openapi": HEAVY | {"aws_lambda_powertools", "missions", "pydantic", "redis"},
+    "get_console": HEAVY | {"aws_lambda_powertools", "missions", "pydantic", "redis"},
     "operate_events": {"aws_lambda_powertools.event_handler", "missions.api", "missions.publishing.after_response"},
     "relay_events": {
         "aws_lambda_powertools.event_handler",

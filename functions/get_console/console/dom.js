@@ -1,0 +1,129 @@
+// What every page uses to show things. Text is only ever set as text: nothing here reads HTML.
+
+/** An element with these attributes and children. A function is a listener, `true` an attribute without a value. */
+export function el(name, attributes = {}, ...children) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) {
+    if (typeof value === "function") made.addEventListener(key, value);
+    else if (value === true) made.setAttribute(key, "");
+    else if (value !== false && value !== null && value !== undefined) made.setAttribute(key, String(value));
+  }
+  made.append(...children.flat().filter((each) => each !== null && each !== undefined && each !== false));
+  return made;
+}
+
+/** Set a text, unless it is there: a screen reader and the layout are left alone when nothing changed. */
+export function say(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+/** Make the children of `parent` these elements, and touch none that is at its place. */
+export function arrange(parent, elements) {
+  const wanted = new Set(elements);
+  for (const child of [...parent.children]) if (!wanted.has(child)) child.remove();
+  let next = parent.firstElementChild;
+  for (const each of elements) {
+    if (each === next) next = next.nextElementSibling;
+    else parent.insertBefore(each, next);
+  }
+}
+
+// Times
+
+const clock = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+const UNITS = [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]];
+
+/** A moment in Unix seconds, in the time zone of the reader. */
+export const moment = (seconds) => clock.format(new Date(seconds * 1000));
+
+/** Seconds in words, such as "2 h 5 min" or "0.25 s". */
+export function span(seconds) {
+  const all = Math.max(0, seconds);
+  if (all < 1) return `${Number(all.toPrecision(2))} s`;
+  if (all < 10 && !Number.isInteger(all)) return `${all.toFixed(1)} s`;
+  const at = UNITS.findIndex(([, size]) => all >= size);
+  const [unit, size] = UNITS[at];
+  const [smaller, part] = UNITS[at + 1] ?? ["", 0];
+  const rest = part ? Math.floor((all % size) / part) : 0;
+  return `${Math.floor(all / size)} ${unit}` + (rest ? ` ${rest} ${smaller}` : "");
+}
+
+/** How long ago a moment is, or how far ahead. */
+export function ago(seconds) {
+  const passed = Date.now() / 1000 - seconds;
+  if (Math.abs(passed) < 2) return "now";
+  return passed > 0 ? `${span(Math.floor(passed))} ago` : `in ${span(Math.ceil(-passed))}`;
+}
+
+const WORDS = {
+  ago,
+  running: (since) => span(Math.max(0, Math.floor(Date.now() / 1000 - since))),
+};
+
+/** A moment that is told by how long ago it is ("ago") or how long it lasts ("running"), and goes on by itself. */
+export function ticking(seconds, words = "ago") {
+  const made = el("time", { "data-ticks": words, "data-at": seconds, title: moment(seconds) }, WORDS[words](seconds));
+  made.dateTime = new Date(seconds * 1000).toISOString();
+  return made;
+}
+
+setInterval(() => {
+  if (document.hidden) return;
+  for (const each of document.querySelectorAll("[data-ticks]")) {
+    say(each, WORDS[each.dataset.ticks](Number(each.dataset.at)));
+  }
+}, 1000);
+
+// Missions
+
+export const STATUSES = ["PENDING", "RUNNING", "COMPLETED", "FAILED", "CANCELLED"];
+export const MARKS = { PENDING: "○", RUNNING: "▶", COMPLETED: "✓", FAILED: "✕", CANCELLED: "⊘" };
+
+export const number = (count) => count.toLocaleString();
+export const linkTo = (id) => `#/missions/${encodeURIComponent(id)}`;
+export const badge = (status) =>
+  el("span", { class: `badge ${status.toLowerCase()}` }, el("span", { "aria-hidden": "true" }, MARKS[status]), ` ${status}`);
+
+/** A name as text that cannot change the order of what stands around it. */
+export const named = (name) => el("bdi", {}, name);
+
+// Data
+
+const INSIDE = 200; // members that are shown at once
+
+/** JSON as a tree that folds. What is inside is made when it is opened. */
+export function tree(value, open = 1) {
+  if (value === null || typeof value !== "object") {
+    const kind = value === null ? "null" : typeof value;
+    return el("span", { class: `json ${kind}` }, kind === "string" ? JSON.stringify(value) : String(value));
+  }
+  const list = Array.isArray(value);
+  const entries = Object.entries(value);
+  if (!entries.length) return el("span", { class: "json" }, list ? "[]" : "{}");
+  const inside = el("ul", { class: "members" });
+  let shown = 0;
+  const more = () => {
+    for (const [name, each] of entries.slice(shown, shown + INSIDE)) {
+      inside.append(el("li", {}, el("span", { class: "member" }, list ? `${name}: ` : `${JSON.stringify(name)}: `), tree(each, open - 1)));
+    }
+    shown = Math.min(entries.length, shown + INSIDE);
+    if (shown < entries.length) {
+      const button = el("button", { type: "button", class: "quiet" }, `${number(entries.length - shown)} more`);
+      button.addEventListener("click", () => {
+        button.parentElement.remove();
+        more();
+      });
+      inside.append(el("li", {}, button));
+    }
+  };
+  const many = `${number(entries.length)} ${list ? "element" : "member"}${entries.length === 1 ? "" : "s"}`;
+  const made = el("details", { class: "tree" }, el("summary", {}, list ? `[ ${many} ]` : `{ ${many} }`), inside);
+  made.addEventListener("toggle", () => {
+    if (made.open && !shown) more();
+  });
+  if (open > 0) {
+    more();
+    made.open = true;
+  }
+  return made;
+}
