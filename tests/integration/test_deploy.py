@@ -741,7 +741,7 @@ def test_new_parameters_make_new_versions_of_the_functions(deployment: Deploymen
         (tmp_path / BUILT).write_text((ROOT / "template.yaml").read_text())  # as sam build does
         assert deploy.change_set(deploy.planned("dev"), {"Architecture": "arm64", "LogLevel": level}) == SET
         words.append(re.findall(r"RELEASE: '(\w+)'", (tmp_path / BUILT).read_text()))
-    assert [len(each) for each in words] == [2, 2, 2]  # of all functions, and of the canary
+    assert [len(each) for each in words] == [3, 3, 3]  # of all functions, of the console, and of the canary
     assert words[0] != words[1] == words[2]
 
 

@@ -96,7 +96,7 @@ def test_the_serverless_store_is_billed_for_what_it_holds_and_is_asked() -> None
 
 
 def test_a_snapshot_is_billed_for_each_version_while_it_is_there() -> None:
-    functions = len(Deployment(template()).functions) - 1  # the canary has no snapshot
+    functions = len(Deployment(template()).functions) - 2  # the canary and the console have no snapshot
     one = functions * 0.5 * 730 * 3600 * 0.0000015046
     assert rows()["SnapStart"][0] == f"{one:.2f}"
     assert rows(load=Load(versions=10))["SnapStart"][0] == f"{10 * one:.2f}"
@@ -139,9 +139,9 @@ def test_what_is_added_to_the_template_is_counted() -> None:
 
 
 def test_a_schedule_is_billed_with_all_that_it_calls() -> None:
-    # 2,920 runs: a schedule, 19 calls, 13 events, 3 s and 18 times 0.03 s in 0.5 GB, 19 times 1,200 bytes of logs kept
+    # 2,920 runs: a schedule, 20 calls, 13 events, 3 s and 19 times 0.03 s in 0.5 GB, 20 times 1,200 bytes of logs kept
     # for a year, and 16 restores of 0.5 GB
-    run = 1e-6 + 19 * 0.2e-6 + 13e-6 + 1.77 * 0.0000133334 + 22.8e-6 * 0.554 + 16 * 0.5 * 0.0001397998
+    run = 1e-6 + 20 * 0.2e-6 + 13e-6 + 1.785 * 0.0000133334 + 24e-6 * 0.554 + 16 * 0.5 * 0.0001397998
     cells = rows(changed("CanaryFunction", CANARY))["CanaryFunction"]
     assert cells == [f"{2920 * run:.2f}"] * 3
     assert "CanaryFunction" not in rows(changed("CanaryFunction", CANARY | {"Condition": "External"}))
