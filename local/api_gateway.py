@@ -433,7 +433,7 @@ class Gateway:
             answer: Answer = await asyncio.to_thread(page, request, await _body(request, receive))
             return answer
         if request.method == "GET":
-            if request.path == "/" and self._home not in ("", request.host):
+            if console.PATHS.fullmatch(request.path) and self._home not in ("", request.host):
                 return Answer(307, (("location", f"http://{self._home}:{request.port}/"),), b"")
             known = request.headers.get("if-none-match", "")
             if found := console.page(request.path, known, self._console(request)):

@@ -148,8 +148,5 @@ def play(url: str, missions: int, rate: float, console: Console) -> int:
         console.print(
             f"[red]Not taken:[/] {', '.join(f'{count} answered {status}' for status, count in refused.items())}"
         )
-    console.print(
-        f"Look at them:  curl -s '{url}/api/missions?status=FAILED&tag=env=prod'   "
-        f"curl -s {url}/api/missions/stats/overview"
-    )
+    console.print(f"Look at them:  [bold]{url}/[/]   or:  curl -s '{url}/api/missions?status=FAILED&tag=env=prod'")
     return int(bool(refused))

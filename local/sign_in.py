@@ -33,6 +33,7 @@ ALGORITHMS = ["RS256", "RS384", "RS512"]  # RSA alone [http-api-jwt-authorizer]
 LIFE = 3600  # seconds
 ASKED = ("namespace", "sub", "scope", "expires_in")
 CODE = ("redirect_uri", "state", "code_challenge")  # what a page sends that wants a code
+PRINTABLE = re.compile(r"[ -~]*")
 CODE_LIFE = 60  # seconds
 
 CREDENTIALS = Credentials("local", "local")
@@ -87,10 +88,17 @@ class Issuer:
 
     def sign_in(self, request: Request, body: bytes) -> tuple[int, Headers, bytes]:
         """A page that asks who signs in, and then leads back with a code (RFC 6749 with RFC 7636). Raises Refused."""
-        asked = dict(parse_qsl(request.query)) | _members(request, body)
+        given = dict(parse_qsl(request.query)) | _members(request, body)
+        asked = {name: str(value) for name, value in given.items()}
+        if wrong := [name for name in CODE if not PRINTABLE.fullmatch(asked.get(name, ""))]:
+            raise Refused(400, f"{' and '.join(wrong)} must be of printable ASCII characters")
         back = asked.get("redirect_uri", "")
-        if not back.startswith(f"{_url(request)}/") or asked.get("code_challenge_method", "S256") != "S256":
-            raise Refused(400, "redirect_uri must be of this origin, and code_challenge_method S256")
+        if (
+            not back.startswith(f"{_url(request)}/")
+            or {"?", "#"} & set(back)
+            or asked.get("code_challenge_method", "S256") != "S256"
+        ):
+            raise Refused(400, "redirect_uri must be of this origin, without a query, and code_challenge_method S256")
         if missing := [name for name in CODE if not asked.get(name)]:
             raise Refused(400, f"{' and '.join(missing)} must be given")
         if request.method == "POST":
@@ -111,7 +119,7 @@ class Issuer:
     def _redeemed(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         """What was asked for when this code was given. A code counts once. Raises Refused."""
         until, begun = self._codes.pop(str(asked.get("code")), (0.0, {}))
-        digest = sha256(str(asked.get("code_verifier", "")).encode()).digest()
+        digest = sha256(str(asked.get("code_verifier", "")).encode(errors="replace")).digest()
         challenge = urlsafe_b64encode(digest).decode().rstrip("=")
         same = begun.get("code_challenge") == challenge and begun.get("redirect_uri") == asked.get("redirect_uri")
         if until <= time.monotonic() or not same:

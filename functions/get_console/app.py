@@ -78,9 +78,7 @@ def _answer(status: int, headers: dict[str, str], body: str) -> dict[str, Any]:
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Answer with a file; it takes neither the layer nor the store."""
-    name = (event.get("pathParameters") or {}).get("proxy", "")
-    if event["rawPath"].endswith("/console"):
-        name = "index.html"
+    name = (event.get("pathParameters") or {}).get("proxy", "index.html")
     config = json.loads(os.environ.get("CONSOLE", "{}"))
     if not config.get("client_id"):
         return answer(name, event["headers"].get("if-none-match", ""), {})

@@ -54,6 +54,7 @@ def test_the_images_of_the_docs_can_be_made(
     page.goto(f"{day.url}/#/{ {'overview': 'overview', 'mission': f'missions/{failed}'}.get(name, '') }")
     ready = {"overview": "canvas", "mission": ".entry"}.get(name, ".running .card progress")
     expect(page.locator(ready).first).to_be_visible()
+    expect(page.locator(".count", has_text="…")).to_have_count(0)
     page.wait_for_timeout(500)
     file = folder / f"console-{name}.png"
     page.screenshot(path=file)

@@ -21,7 +21,7 @@ def test_it_shows_what_was_created_and_how_it_ended(window: Callable[..., Page],
     assert figure(page, "Missions") == f"{stats['total']:,}"
     assert figure(page, "Failed") == f"{stats['by_status']['FAILED']:,}"
     assert figure(page, "Success rate") == f"{100 * stats['success_rate']:.1f}".removesuffix(".0") + "%"
-    assert figure(page, "(p95)").endswith(" s")
+    assert figure(page, "(p95)").endswith("\u00a0s")
     (now, *_) = reversed(stack("GET", "/stats/history")["history"])
     page.get_by_text("The same as a table").click()
     cells = page.locator(".as-table tbody tr").first.locator("td").all_inner_texts()

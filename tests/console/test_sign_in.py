@@ -1,6 +1,7 @@
 """Signing in: the code flow with PKCE, against the issuer of `make run AUTH=jwt`."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -56,7 +57,7 @@ def test_a_token_that_expires_is_told_and_signing_in_again_goes_on(window: Calla
     page.get_by_role("button", name="Cancel").click()
     page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
     expect(page.get_by_role("dialog")).to_contain_text("You are not signed in any more, so nothing was changed.")
-    page.get_by_role("button", name="Close").click()
+    page.get_by_role("button", name="Leave it").click()
     guarded.log(mission, "meanwhile")
     sign_in(page, "Sign in again")
     expect(page).to_have_url(f"{guarded.url}/#/missions/{mission}")
@@ -112,6 +113,25 @@ def test_a_code_counts_once_for_its_page_and_with_its_verifier(guarded: Stack) -
     assert [redeem(first), redeem(first)] == [200, 400]
     assert redeem(code(), code_verifier="another") == 400
     assert redeem(code(), redirect_uri=f"{guarded.url}/other") == 400
-    foreign = begun | {"redirect_uri": "https://evil.example/"}
-    answer = requests.post(f"{guarded.url}/_local/authorize", foreign, allow_redirects=False, timeout=10)
-    assert answer.status_code == 400
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"redirect_uri": "https://evil.example/"},
+        {"redirect_uri": "{url}.evil.example/"},
+        {"redirect_uri": "{url}/\r\nset-cookie: a=b"},
+        {"redirect_uri": "{url}/\u202e"},
+        {"redirect_uri": "{url}/?x=1"},
+        {"redirect_uri": "{url}/#f"},
+        {"redirect_uri": 5},
+        {"state": "\ud800"},
+    ],
+    ids=repr,
+)
+def test_a_sign_in_that_leads_elsewhere_is_refused(guarded: Stack, changes: dict[str, Any]) -> None:
+    begun = {"redirect_uri": f"{guarded.url}/", "state": "s", "code_challenge": "c"} | changes
+    if isinstance(begun["redirect_uri"], str):
+        begun["redirect_uri"] = begun["redirect_uri"].replace("{url}", guarded.url)
+    url = f"{guarded.url}/_local/authorize"
+    assert requests.post(url, json=begun, allow_redirects=False, timeout=10).status_code == 400

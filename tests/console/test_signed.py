@@ -1,14 +1,18 @@
 """make console: the console on this machine, for a stack that wants signed requests."""
 
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import requests
+from botocore.credentials import Credentials
 from playwright.sync_api import Page, expect
+from requests.auth import AuthBase
 
 from local import signed_console
 from local.eventbridge import REGION
@@ -26,21 +30,28 @@ def signed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield stack
 
 
-@pytest.fixture(scope="module")
-def server(signed: Stack) -> Iterator[Server]:
-    def operate(payload: Any) -> Any:
-        if payload == {"action": "fail"}:
-            raise RuntimeError("its store is away")
-        return {"undelivered": 7, "oldest_seconds": 3, "dead": 0, "entries": [], "cursor": None}
+def operate(payload: Any) -> Any:
+    if payload == {"action": "fail"}:
+        raise RuntimeError("its store is away")
+    return {"undelivered": 7, "oldest_seconds": 3, "dead": 0, "entries": [], "cursor": None}
 
-    with Server(0, signed.url, Signed(CREDENTIALS, REGION), operate) as made:
+
+@contextmanager
+def serving(url: str, auth: AuthBase | None) -> Iterator[Server]:
+    with Server(0, url, auth, operate) as made:
         threading.Thread(target=made.serve_forever, daemon=True).start()
         yield made
         made.shutdown()
 
 
+@pytest.fixture(scope="module")
+def server(signed: Stack) -> Iterator[Server]:
+    with serving(signed.url, Signed(CREDENTIALS, REGION)) as made:
+        yield made
+
+
 def get(server: Server, path: str, **headers: str) -> requests.Response:
-    return requests.get(server.address.partition("?")[0].rstrip("/") + path, headers=headers, timeout=10)
+    return requests.get(server.url + path, headers=headers, timeout=10)
 
 
 def test_the_page_acts_with_the_credentials_of_who_started_it(
@@ -52,7 +63,7 @@ def test_the_page_acts_with_the_credentials_of_who_started_it(
     expect(page.locator(".pending .card")).to_contain_text(["Signed for"])
     page.get_by_role("link", name="Signed for").click()
     page.get_by_role("button", name="Start").click()
-    page.get_by_role("dialog").get_by_role("button", name="Start").click()
+    page.get_by_role("dialog").get_by_role("button", name="Start mission").click()
     expect(page.locator("p.status")).to_have_text("▶ RUNNING")
     assert signed("GET", f"/{mission}")["status"] == "RUNNING"
     page.get_by_role("link", name="Operators").click()
@@ -64,49 +75,73 @@ def test_without_a_signature_the_page_says_what_is_missing(window: Callable[...,
     expect(page.locator("#banner")).to_contain_text("This API takes signed requests only")
 
 
-@pytest.mark.parametrize("path", ["/", "/console/main.js", "/api/missions", "/?key=wrong"])
-def test_who_has_no_key_gets_nothing(server: Server, path: str) -> None:
-    assert get(server, path).status_code == 403
+def test_without_the_key_the_page_says_what_to_open(window: Callable[..., Page], server: Server) -> None:
+    page = window(server.url)
+    expect(page.locator("#banner")).to_contain_text("Open the address that was printed when this console was started.")
+
+
+def test_credentials_that_aws_does_not_accept_are_told(window: Callable[..., Page], signed: Stack) -> None:
+    wrong = Signed(Credentials("local", "another secret"), REGION)
+    with serving(signed.url, wrong) as made:
+        page = window(made.address)
+        expect(page.locator("#banner")).to_contain_text("AWS does not accept your credentials")
+
+
+@pytest.mark.parametrize("headers", [{}, {"x-missions-key": "wrong"}, {"cookie": "missions-console=x"}], ids=str)
+def test_who_has_no_key_gets_the_files_alone(server: Server, headers: dict[str, str]) -> None:
+    assert get(server, "/", **headers).status_code == 200
+    assert get(server, "/api/missions", **headers).status_code == 401
+    assert requests.post(f"{server.url}/console/operate", "{}", headers=headers, timeout=10).status_code == 401
+
+
+def test_another_host_is_not_served(server: Server) -> None:
+    own = {"x-missions-key": server.key, "host": "evil.example"}
+    assert [get(server, path, **own).status_code for path in ("/", "/api/missions")] == [403, 403]
 
 
 @pytest.mark.parametrize(
-    ("headers", "status"),
+    ("path", "body", "status"),
     [
-        ({}, 200),
-        ({"origin": "http://evil.example"}, 403),
-        ({"host": "evil.example"}, 403),
-        ({"cookie": "missions-console=wrong"}, 403),
+        ("/console/operate", "{", 400),
+        ("/console/operate", '{"action": "fail"}', 503),
+        ("/elsewhere", "{}", 404),
+        ("/api/missions/../../docs", "{}", 404),
+        ("/api/missions/%2e%2e/%2e%2e/docs", "{}", 404),
+        ("/api/missions", "x" * (1024 * 1024 + 1), 413),
     ],
-    ids=["its own page", "another origin", "another host", "another key"],
 )
-def test_only_its_own_page_is_trusted(server: Server, headers: dict[str, str], status: int) -> None:
-    own = {"cookie": f"missions-console={server.key}"}
-    assert get(server, "/api/missions", **own | headers).status_code == status
+def test_what_makes_no_sense_is_refused(server: Server, path: str, body: str, status: int) -> None:
+    request = requests.Request("POST", server.url, data=body, headers={"x-missions-key": server.key}).prepare()
+    request.url = server.url + path  # as it stands
+    with requests.Session() as session:
+        assert session.send(request, timeout=10).status_code == status
 
 
 @pytest.mark.parametrize(
-    ("path", "body", "headers", "status"),
+    "head",
     [
-        ("/console/operate", '{"action": "count"}', {}, 403),
-        ("/console/operate", "{", {"x-missions-console": "1"}, 400),
-        ("/console/operate", '{"action": "fail"}', {"x-missions-console": "1"}, 503),
-        ("/elsewhere", "{}", {}, 404),
-        ("/api/missions", "x" * (1024 * 1024 + 1), {}, 413),
+        "POST /elsewhere HTTP/1.1\r\ncontent-length: {size}",
+        "GET /console/main.js HTTP/1.1\r\ncontent-length: {size}",
+        "POST /console/operate HTTP/1.1\r\ncontent-length: {size}",
+        "POST /api/missions HTTP/1.1\r\ncontent-length: 0\r\ncontent-length: {size}",
+        "POST /api/missions HTTP/1.1\r\ntransfer-encoding: chunked",
     ],
 )
-def test_what_makes_no_sense_is_refused(
-    server: Server, path: str, body: str, headers: dict[str, str], status: int
-) -> None:
-    own = {"cookie": f"missions-console={server.key}"} | headers
-    url = server.address.partition("/?")[0] + path
-    assert requests.post(url, body, headers=own, timeout=10).status_code == status
+def test_a_body_is_never_taken_for_the_next_request(server: Server, head: str) -> None:
+    inner = f"GET /api/missions HTTP/1.1\r\nhost: 127.0.0.1\r\nx-missions-key: {server.key}\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", server.server_port), timeout=10) as connection:
+        own = f"host: 127.0.0.1\r\nx-missions-key: {server.key}\r\nconnection: keep-alive"
+        connection.sendall(f"{head.format(size=len(inner))}\r\n{own}\r\n\r\n{inner}".encode())
+        connection.shutdown(socket.SHUT_WR)
+        answered = b""
+        while part := connection.recv(65536):
+            answered += part
+    assert answered.count(b"HTTP/1.1 ") == 1
 
 
 def test_an_api_that_is_away_is_answered_with_503() -> None:
-    with Server(0, "http://127.0.0.1:9", None, None) as made:
-        threading.Thread(target=made.serve_forever, daemon=True).start()
-        answer = get(made, "/api/missions", cookie=f"missions-console={made.key}")
-        made.shutdown()
+    with serving("http://127.0.0.1:9", None) as made:
+        answer = get(made, "/api/missions", **{"x-missions-key": made.key})
     assert (answer.status_code, "ConnectionError" in answer.json()["message"]) == (503, True)
 
 

@@ -44,14 +44,14 @@ def test_hostile_text_is_shown_as_text_everywhere(
     assert untouched(page)
     stack.move(mission, "FAILED", reason=text)
     expect(page.locator(".card .reason")).to_have_text(text)
-    page.locator(".card a").click()
+    page.locator(".card h3 a").click()
     expect(page.get_by_role("heading", level=1)).to_have_text(text)
     expect(page.locator(".entry .message", has_text=text)).not_to_have_count(0)
     for _ in range(3):  # what is inside is made when it is opened
         page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true })")
         page.wait_for_timeout(50)
     expect(page.locator("main")).to_contain_text(json.dumps(text, ensure_ascii=False))
-    page.get_by_label("Search in what is loaded").fill(text)
+    page.get_by_label("Search these entries").fill(text)
     expect(page.locator(".entry:visible")).not_to_have_count(0)
     page.get_by_role("button", name="Cancel").click()
     expect(page.get_by_role("dialog")).to_contain_text(text)
@@ -65,11 +65,12 @@ def test_a_script_that_got_into_the_page_would_not_run(browser: Browser, stack: 
         const found = [];
         const script = document.createElement('script');
         script.append("document.title = 'owned'");
+        try { document.head.append(script); } catch { found.push('trusted types'); }
         try { script.text = "document.title = 'owned'"; } catch { found.push('trusted types'); }
         try { document.body.innerHTML = '<b>'; } catch { found.push('trusted types'); }
         return [found, document.title];
     }""")
-    assert tried[0].count("trusted types") == 2
+    assert tried[0].count("trusted types") >= 2
     assert tried[1] != "owned"
     page.close()
 
@@ -105,11 +106,17 @@ def test_a_front_that_was_killed_is_told_and_comes_back(board: Page, stack: Stac
         ({"status": 503, "json": {"code": "store_unavailable", "detail": "The store did not answer."}},
          "The store did not answer."),
         ({"status": 429, "json": {"message": "Too Many Requests"}}, "The API takes no more requests at the moment."),
-        ({"status": 500, "json": {"message": "Internal Server Error"}}, "The API answered 500."),
+        ({"status": 500, "json": {"message": "Internal Server Error"}}, "The API answered 500: Internal Server Error."),
         ({"status": 403, "json": {"message": "Forbidden"}}, "This API takes signed requests only"),
         ({"status": 200, "body": "<h1>A captive portal</h1>"}, "What answers is not the API."),
+        ({"status": 404, "body": "<h1>Not Found</h1>"}, "What answers is not the API."),
+        ({"status": 200, "body": ""}, "What answers is not the API."),
+        ({"status": 200, "body": "null"}, "What answers is not the API."),
+        ({"status": 502, "body": "null"}, "The API answered 502."),
+        ({"status": 200, "body": "{}"}, "What was answered is not as it should be."),
+        ({"status": 403, "json": {"code": "forbidden", "detail": "The token names no tenant"}}, "names no tenant"),
     ],
-    ids=["503", "429", "500", "403", "another page"],
+    ids=["503", "429", "500", "403", "another page", "404", "nothing", "null", "502", "no answer", "no namespace"],
 )  # fmt: skip
 def test_each_kind_of_outage_is_told_in_words(
     board: Page, stack: Stack, tag: str, answer: dict[str, Any], words: str
@@ -126,7 +133,7 @@ def test_a_page_that_is_opened_while_the_server_is_away_waits_for_it(window: Cal
     page = window()
     page.route("**/console/config.json", lambda route: route.abort())
     page.goto(f"{stack.url}/")
-    expect(page.locator("#banner")).to_contain_text("The server does not answer.")
+    expect(page.locator("#banner")).to_contain_text("The server of this page does not answer.")
     page.unroute("**/console/config.json")
     expect(page.locator(".column")).to_have_count(5)
     expect(page.locator("#banner")).to_be_empty()

@@ -83,6 +83,8 @@ def allowed(name: str, value: str) -> bool:
         ("SubnetIds", "", "subnet-0a1b2c3d, subnet-4e5f6071"),
         ("EndpointSecurityGroupId", "sg-0a1b2c3d", "default"),
         ("JwtIssuer", "https://issuer.example.com/", "http://issuer.example.com"),
+        ("JwtIssuer", "https://login.example.com/realms/a-b_c", 'https://login.example.com/"'),
+        ("JwtAudience", "api://missions", 'missions", "operate": "true'),
         ("NamespaceClaim", "custom:tenant", "$.tenant"),
         ("CorsOrigin", "https://app.example.com", "*"),
         ("CorsOrigin", "http://localhost:3000", "https://app.example.com/"),

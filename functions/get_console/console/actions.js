@@ -1,6 +1,6 @@
 // What can be done with a mission. Each is asked for once more, and says in words what became of it.
 
-import { call, Problem, words } from "./api.js";
+import { Away, call, Problem, words } from "./api.js";
 import { el, linkTo } from "./dom.js";
 
 const STATUS = (status) => (mission, reason, key) =>
@@ -9,64 +9,105 @@ const STATUS = (status) => (mission, reason, key) =>
     headers: { "if-match": `"${mission.version}"`, "idempotency-key": key },
   });
 
+const retried = ({ status, retries, attempt, next_attempt: next }) =>
+  status === "FAILED" && next ? ", but its next attempt is there already: cancel that one, too" : retries >= attempt ? ", and is not tried again by itself" : "";
+
+/** What can be done, the likeliest first. `from` are the statuses; `lost` marks what cannot be taken back. */
 export const ACTIONS = [
-  { name: "Start", verb: "started", from: ["PENDING"], send: STATUS("RUNNING"), text: "It becomes RUNNING. No worker gets it any more." },
-  { name: "Complete", verb: "completed", from: ["RUNNING"], send: STATUS("COMPLETED"), reason: "optional", text: "It becomes COMPLETED." },
-  { name: "Fail", verb: "failed", from: ["RUNNING"], send: STATUS("FAILED"), reason: "required", text: "It becomes FAILED. If it has retries left, its next attempt is made." },
-  { name: "Cancel", verb: "cancelled", from: ["PENDING", "RUNNING", "COMPLETED", "FAILED"], send: STATUS("CANCELLED"), reason: "optional", text: "It becomes CANCELLED, and is not tried again. That is final." },
+  { name: "Start", verb: "started", from: ["PENDING"], send: STATUS("RUNNING"), text: () => "It becomes RUNNING. No worker gets it any more." },
+  { name: "Complete", verb: "completed", from: ["RUNNING"], send: STATUS("COMPLETED"), reason: "optional", text: () => "It becomes COMPLETED." },
   {
     name: "Retry",
     verb: "tried again",
     from: ["FAILED", "CANCELLED"],
+    unless: (mission) => mission.next_attempt,
     send: (mission, reason, key) => call("POST", `/${mission.id}/retry`, { headers: { "idempotency-key": key } }),
-    text: "Its next attempt is made: a new mission with the same content.",
+    text: () => "Its next attempt is made: a new mission with the same content.",
+  },
+  { name: "Fail", verb: "failed", from: ["RUNNING"], send: STATUS("FAILED"), reason: "required", lost: true, text: () => "It becomes FAILED. If it has retries left, its next attempt is made." },
+  { name: "Cancel", verb: "cancelled", from: ["PENDING", "RUNNING"], send: STATUS("CANCELLED"), reason: "optional", lost: true, text: (mission) => `It becomes CANCELLED${retried(mission)}.` },
+  {
+    name: "Cancel",
+    verb: "cancelled",
+    from: ["COMPLETED", "FAILED"],
+    send: STATUS("CANCELLED"),
+    reason: "optional",
+    lost: true,
+    text: (mission) => `It has ended. It becomes CANCELLED all the same, and no longer counts as ${mission.status}${retried(mission)}.`,
   },
   {
     name: "Delete",
     verb: "removed",
     from: ["COMPLETED", "FAILED", "CANCELLED"],
     send: (mission) => call("DELETE", `/${mission.id}`),
-    text: "It is removed with its log. Nothing brings it back.",
+    lost: true,
+    text: () => "It is removed with its log. Nothing brings it back.",
   },
 ];
 
-/** Ask, do it, and say what became of it. `done` gets the answer; `refused` is called when it was refused. */
-export function ask(action, mission, { done, refused }) {
+/** What can be done with this mission now. */
+export const possible = (mission) => ACTIONS.filter((each) => each.from.includes(mission.status) && !each.unless?.(mission));
+
+/**
+ * Ask, do it, and say what became of it. `done` gets the answer; `refused` and `closed` are called then. Gives
+ * {close, changed}; the latter is told what the mission became while the dialog is open.
+ */
+export function ask(action, mission, { done, refused, closed }) {
   const key = crypto.randomUUID(); // the same for each try: it is done once only
+  let sent = false; // whether a try may have been done
   const reason = el("textarea", { id: "reason", rows: 3, maxlength: 1000, required: action.reason === "required" });
   const label = el("label", { for: "reason" }, action.reason === "required" ? "Reason" : "Reason (may be empty)");
   const outcome = el("div", { role: "alert" });
-  const confirm = el("button", { type: "submit", class: "primary" }, action.name);
-  const close = el("button", { type: "button" }, "Close");
+  const confirm = el("button", { type: "submit", class: action.lost ? "lost" : "primary" }, `${action.name} mission`);
+  const close = el("button", { type: "button" }, "Leave it");
   const form = el(
     "form",
     {},
     el("h2", { id: "asked" }, `${action.name} this mission?`),
-    el("p", {}, el("strong", {}, el("bdi", {}, mission.name)), ` (${mission.status}, version ${mission.version})`),
-    el("p", {}, action.text),
-    action.reason ? el("p", { class: "field" }, label, reason) : null,
+    el("p", {}, el("strong", {}, el("bdi", {}, mission.name)), ` (${mission.status})`),
+    el("p", {}, action.text(mission)),
+    action.reason ? el("p", {}, label, reason) : null,
     outcome,
     el("p", { class: "buttons" }, close, confirm),
   );
   const dialog = el("dialog", { "aria-labelledby": "asked" }, form);
   close.addEventListener("click", () => dialog.close());
-  dialog.addEventListener("close", () => dialog.remove());
+  dialog.addEventListener("cancel", (event) => {
+    if (close.disabled) event.preventDefault(); // what becomes of it is told here
+  });
+  dialog.addEventListener("close", () => {
+    dialog.remove();
+    closed();
+  });
+  /** It would be refused, or be refused again. */
+  function give() {
+    confirm.hidden = true;
+    close.textContent = "Close";
+    close.focus();
+  }
+  form.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit(confirm);
+  });
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
-    confirm.disabled = true;
+    reason.value = reason.value.trim();
+    if (!form.reportValidity()) return; // spaces are no reason
+    confirm.disabled = close.disabled = true;
     outcome.replaceChildren();
     try {
-      const answer = await action.send(mission, reason.value.trim(), key);
+      const answer = await action.send(mission, reason.value, key);
       dialog.close();
       done(answer);
     } catch (error) {
+      close.disabled = false;
+      sent ||= error instanceof Away; // then a repeat must be the same request
+      reason.readOnly = sent;
       const text = el("p", { class: "refused" }, words(error, action.verb));
       const next = error instanceof Problem && error.body.next_attempt;
       if (next) text.append(" ", el("a", { href: linkTo(next), click: () => dialog.close() }, "Show it"));
       outcome.append(text);
       if (error instanceof Problem && error.status !== 422) {
-        confirm.hidden = true; // it would be refused again
-        close.focus();
+        give();
         refused();
       } else {
         confirm.textContent = "Try again";
@@ -78,5 +119,12 @@ export function ask(action, mission, { done, refused }) {
   document.body.append(dialog);
   dialog.showModal();
   if (action.reason) reason.focus();
-  return dialog;
+  return {
+    close: () => dialog.close(),
+    changed({ version, status }) {
+      if (!dialog.open || sent || confirm.disabled || confirm.hidden || version === mission.version) return;
+      outcome.replaceChildren(el("p", { class: "refused" }, `The mission became ${status} meanwhile. Close this, and look at it again.`));
+      give();
+    },
+  };
 }

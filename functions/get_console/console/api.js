@@ -1,6 +1,7 @@
 // The API: requests, what became of them, and polling that costs little.
 
-import { config, expire, token } from "./sign_in.js";
+import { clock } from "./dom.js";
+import { config, expire, key, token } from "./sign_in.js";
 
 const PATIENCE = 35_000; // milliseconds; API Gateway waits for 30 seconds
 const SLOWEST = 10_000; // milliseconds between two tries while the API is away
@@ -41,7 +42,7 @@ function exact(key, value, context) {
 /** Send a request. Gives {status, body, etag}; for 304 without a body. Throws Problem, Away and SignedOut. */
 export async function call(method, path, { query = {}, body, headers = {}, etag, of = "api/missions" } = {}) {
   const asked = new URLSearchParams(Object.entries(query).filter(([, value]) => value !== "" && value != null));
-  const sent = { ...headers };
+  const sent = { ...headers, ...(config.signed ? { "x-missions-key": key() } : {}) };
   if (body !== undefined) sent["content-type"] = "application/json";
   if (etag) sent["if-none-match"] = etag;
   if (config.issuer) {
@@ -62,16 +63,22 @@ export async function call(method, path, { query = {}, body, headers = {}, etag,
   } catch {
     throw away("The API does not answer.");
   }
-  let read = {};
-  try {
-    read = text ? JSON.parse(text, exact) : {};
-  } catch {
-    if (answer.ok) throw away("What answers is not the API.");
-  }
   const { status } = answer;
-  if (answer.ok || status === 304) {
-    become("ok");
-    return { status, body: read, etag: answer.headers.get("etag") };
+  clock.set(answer.headers.get("date"));
+  if (status === 204 || status === 304) return { status, body: null, etag: answer.headers.get("etag") };
+  let read = null;
+  try {
+    read = JSON.parse(text, exact);
+  } catch {
+    // then it is no answer of the API
+  }
+  if (read === null || typeof read !== "object") {
+    if (answer.ok || status < 500) throw away("What answers is not the API.");
+    read = {};
+  }
+  if (answer.ok) return { status, body: read, etag: answer.headers.get("etag") };
+  if (config.signed && !read.code && (status === 401 || status === 403)) {
+    throw away(status === 401 ? "Open the address that was printed when this console was started." : `AWS does not accept your credentials: ${read.message}.`);
   }
   if (status === 401 && !config.issuer) throw away("This API takes a token, and the console was not told where to get one.");
   if (status === 401) {
@@ -82,8 +89,7 @@ export async function call(method, path, { query = {}, body, headers = {}, etag,
     throw away("This API takes signed requests only, and a browser cannot sign them.");
   }
   if (status === 429) throw away("The API takes no more requests at the moment.");
-  if (status >= 500 && read.code !== "broken_record") throw away(read.detail || `The API answered ${status}.`);
-  become("ok"); // it answers
+  if (status >= 500 && read.code !== "broken_record") throw away(read.detail || `The API answered ${status}${read.message ? `: ${read.message}` : ""}.`);
   throw new Problem(status, read);
 }
 
@@ -118,13 +124,15 @@ export function poll(milliseconds, work) {
     running = true;
     try {
       await work();
+      if (!stopped) become("ok"); // all of it was answered, not a part
       wait = milliseconds;
     } catch (error) {
-      if (!(error instanceof Away || error instanceof SignedOut || error instanceof Problem)) {
-        stop();
-        throw error;
-      }
       wait = Math.min(SLOWEST, wait * 1.5);
+      if (error instanceof Problem) become("away", error.message);
+      else if (!(error instanceof Away || error instanceof SignedOut)) {
+        become("away", "What was answered is not as it should be.");
+        console.warn(error);
+      }
     } finally {
       running = false;
     }
@@ -160,7 +168,7 @@ export function words(error, verb) {
   if (error instanceof Away) {
     return `${error.message} It is not known whether the mission was ${verb}. Try again: it is done once only.`;
   }
-  if (!(error instanceof Problem)) throw error;
+  if (!(error instanceof Problem)) return `What was answered is not as it should be, so it is not known whether the mission was ${verb}. Look at it again.`;
   const { code, body } = error;
   const why = body.reason ? ` (${body.reason})` : "";
   switch (code) {

@@ -30,34 +30,49 @@ export function arrange(parent, elements) {
 
 // Times
 
-const clock = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+/** The time of the API, by which running times and "ago" count: the clock of this machine may be wrong. */
+export const clock = {
+  ahead: 0, // milliseconds
+  set(date) {
+    const ahead = Date.parse(date ?? "") - Date.now();
+    if (Math.abs(ahead - this.ahead) > 2000) this.ahead = Math.abs(ahead) > 2000 ? ahead : 0; // a date has whole seconds
+  },
+};
+export const now = () => (Date.now() + clock.ahead) / 1000;
+
+const written = new Intl.DateTimeFormat(undefined, {
+  ...{ year: "numeric", month: "short", day: "numeric" },
+  ...{ hour: "numeric", minute: "2-digit", second: "2-digit", timeZoneName: "short" },
+});
 const UNITS = [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]];
 
-/** A moment in Unix seconds, in the time zone of the reader. */
-export const moment = (seconds) => clock.format(new Date(seconds * 1000));
+export const ZONE = new Intl.DateTimeFormat().resolvedOptions().timeZone;
 
-/** Seconds in words, such as "2 h 5 min" or "0.25 s". */
-export function span(seconds) {
+/** A moment in Unix seconds, in the time zone of the reader. */
+export const moment = (seconds) => written.format(new Date(seconds * 1000));
+
+/** Seconds in words, such as "2 h 5 min" or "0.25 s"; with one unit where that is enough. No line breaks within them. */
+export function span(seconds, units = 2) {
   const all = Math.max(0, seconds);
-  if (all < 1) return `${Number(all.toPrecision(2))} s`;
-  if (all < 10 && !Number.isInteger(all)) return `${all.toFixed(1)} s`;
+  if (all < 1) return `${Number(all.toPrecision(2))}\u00a0s`;
+  if (all < 10 && !Number.isInteger(all)) return `${all.toFixed(1)}\u00a0s`;
   const at = UNITS.findIndex(([, size]) => all >= size);
   const [unit, size] = UNITS[at];
   const [smaller, part] = UNITS[at + 1] ?? ["", 0];
-  const rest = part ? Math.floor((all % size) / part) : 0;
-  return `${Math.floor(all / size)} ${unit}` + (rest ? ` ${rest} ${smaller}` : "");
+  const rest = part && units > 1 ? Math.floor((all % size) / part) : 0;
+  return `${Math.floor(all / size)}\u00a0${unit}` + (rest ? `\u00a0${rest}\u00a0${smaller}` : "");
 }
 
 /** How long ago a moment is, or how far ahead. */
 export function ago(seconds) {
-  const passed = Date.now() / 1000 - seconds;
+  const passed = now() - seconds;
   if (Math.abs(passed) < 2) return "now";
-  return passed > 0 ? `${span(Math.floor(passed))} ago` : `in ${span(Math.ceil(-passed))}`;
+  return passed > 0 ? `${span(Math.floor(passed), 1)}\u00a0ago` : `in\u00a0${span(Math.ceil(-passed), 1)}`;
 }
 
 const WORDS = {
   ago,
-  running: (since) => span(Math.max(0, Math.floor(Date.now() / 1000 - since))),
+  running: (since) => span(Math.max(0, Math.floor(now() - since))),
 };
 
 /** A moment that is told by how long ago it is ("ago") or how long it lasts ("running"), and goes on by itself. */
@@ -80,6 +95,7 @@ export const STATUSES = ["PENDING", "RUNNING", "COMPLETED", "FAILED", "CANCELLED
 export const MARKS = { PENDING: "○", RUNNING: "▶", COMPLETED: "✓", FAILED: "✕", CANCELLED: "⊘" };
 
 export const number = (count) => count.toLocaleString();
+export const tagged = (tag) => `#/?${new URLSearchParams({ tag })}`;
 export const linkTo = (id) => `#/missions/${encodeURIComponent(id)}`;
 export const badge = (status) =>
   el("span", { class: `badge ${status.toLowerCase()}` }, el("span", { "aria-hidden": "true" }, MARKS[status]), ` ${status}`);
@@ -89,7 +105,21 @@ export const named = (name) => el("bdi", {}, name);
 
 // Data
 
+/** For JSON.stringify: integers that JavaScript would round are BigInt here. */
+export const plain = (key, value) => (typeof value === "bigint" ? String(value) : value);
+
 const INSIDE = 200; // members that are shown at once
+const SHORT = 160; // characters that are shown without folding
+
+/** A few plain members as text, such as "step: 3, ok: true"; null for what needs a tree. */
+export function brief(data) {
+  if (Object.values(data).some((each) => each !== null && typeof each === "object")) return null;
+  const { from, to, ...others } = data;
+  const change = typeof from === "string" && typeof to === "string"; // of a status
+  const told = Object.entries(change ? others : data).filter(([, value]) => value !== "");
+  const text = [...(change ? [`${from} → ${to}`] : []), ...told.map(([name, value]) => `${name}: ${value}`)].join(", ");
+  return text.length > SHORT || text.includes("\n") ? null : text;
+}
 
 /** JSON as a tree that folds. What is inside is made when it is opened. */
 export function tree(value, open = 1) {

@@ -1,7 +1,7 @@
 // The log of a mission: its end, what is appended live, what came before; by level, by words, and from its first error.
 
 import { call } from "./api.js";
-import { el, moment, number, say, tree } from "./dom.js";
+import { brief, el, moment, number, plain, say, tree } from "./dom.js";
 
 const PAGE = 100; // entries
 const KEPT = 2000; // entries that are shown at once
@@ -20,13 +20,13 @@ export class Log {
     this.told = el("p", { class: "nothing", role: "status" });
     this.earlier = el("button", { type: "button", class: "quiet" }, "Show earlier entries");
     this.later = el("button", { type: "button", class: "quiet" }, "Show later entries");
-    this.list = el("ol", { class: "entries" });
+    this.list = el("ol");
     this.scroller = el("div", { class: "log", tabindex: 0, role: "region", "aria-label": "Log entries" }, this.earlier, this.list, this.later);
     this.element = el(
       "section",
       { class: "log-part", "aria-labelledby": "log" },
       el("h2", { id: "log" }, "Log"),
-      el("div", { class: "tools" }, el("label", { for: "level" }, "Show"), select, el("label", { for: "search" }, "Search in what is loaded"), search, this.found, first, this.end),
+      el("div", { class: "tools" }, el("label", { for: "level" }, "Show"), select, el("label", { for: "search" }, "Search these entries"), search, this.found, first, this.end),
       this.told,
       this.scroller,
     );
@@ -79,10 +79,10 @@ export class Log {
 
   /** Read the end of the log, or what was appended since. */
   async follow() {
-    if (this.on) return; // somebody reads from the first error on, and the end is not there
+    if (this.on) return undefined; // somebody reads from the first error on, and the end is not there
     if (this.poll === null) {
       const body = await this.page({ order: "newest" });
-      if (!body) return;
+      if (!body) return undefined;
       this.back = body.next_cursor;
       this.poll = body.poll_cursor;
       this.add(body.log.toReversed());
@@ -90,13 +90,17 @@ export class Log {
     }
     for (let more = true; more; ) {
       const body = await this.page({ cursor: this.poll });
-      if (!body) return;
+      if (!body) return undefined;
       this.poll = body.poll_cursor;
       more = body.next_cursor !== null;
       if (body.log.length) this.add(body.log);
-      if (this.list.children.length > KEPT && this.atEnd()) return this.restart(); // its end alone
+      if (this.list.children.length > KEPT && this.atEnd()) {
+        this.clear(); // its end alone
+        return this.follow();
+      }
     }
     say(this.told, this.list.children.length ? "" : this.back ? "None so far; there may be earlier ones." : "No entries.");
+    return undefined;
   }
 
   async before() {
@@ -125,11 +129,14 @@ export class Log {
 
   /** Go to the first error: among what is loaded when all before it is, else read from there. */
   async firstError() {
+    // With what is before it, which may explain it; where that is too much, from the error on
+    for (let tries = KEPT / PAGE; tries && this.back && !this.on; tries -= 1) await this.before();
     const loaded = this.list.querySelector(".entry.error");
     if (loaded && this.back === null && !this.on) return this.goTo(loaded);
     let cursor = "";
     for (;;) {
-      const { body } = await call("GET", `/${this.id}/log`, { query: { level: "error", limit: 1, cursor } });
+      const body = await this.page({ level: "error", limit: 1, cursor });
+      if (!body) return undefined;
       cursor = body.next_cursor ?? body.poll_cursor;
       if (body.log.length) {
         this.clear();
@@ -178,7 +185,7 @@ export class Log {
       each.hidden = this.words !== "" && !each.searched.includes(this.words);
       if (!each.hidden) matching += 1;
     }
-    say(this.found, this.words ? `${number(matching)} of ${number(this.list.children.length)}` : "");
+    say(this.found, this.words ? `${number(matching)} of ${number(this.list.children.length)} entries have it` : "");
   }
 
   buttons() {
@@ -187,18 +194,20 @@ export class Log {
   }
 }
 
+const today = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", fractionalSecondDigits: 3 });
+const before = new Intl.DateTimeFormat(undefined, { ...today.resolvedOptions(), month: "short", day: "numeric" });
+
 function row({ timestamp, level, message, data }) {
+  const at = new Date(timestamp * 1000);
+  const clock = at.toDateString() === new Date().toDateString() ? today : before;
+  const short = brief(data);
   const made = el(
     "li",
     { class: `entry ${level}` },
-    el("time", { title: moment(timestamp) }, new Date(timestamp * 1000).toLocaleTimeString()),
-    " ",
+    el("time", { title: moment(timestamp) }, clock.format(at)),
     el("span", { class: "level" }, level),
-    " ",
-    el("bdi", { class: "message" }, message),
-    Object.keys(data).length ? tree(data, 0) : null,
+    el("div", {}, el("bdi", { class: "message" }, message), short === null ? tree(data, 0) : short && [" ", el("bdi", { class: "short" }, short)]),
   );
-  const written = (key, value) => (typeof value === "bigint" ? String(value) : value);
-  made.searched = `${level} ${message} ${JSON.stringify(data, written)}`.toLowerCase();
+  made.searched = `${level} ${message} ${JSON.stringify(data, plain)}`.toLowerCase();
   return made;
 }

@@ -1,28 +1,28 @@
 // The console: which page is shown, the banner, and signing in.
 
 import { connection } from "./api.js";
-import { el, say } from "./dom.js";
+import * as board from "./board.js";
+import { ZONE, el, linkTo, say } from "./dom.js";
+import * as mission from "./mission.js";
+import * as operators from "./operators.js";
+import * as overview from "./overview.js";
 import { begin, config, signIn, signOut, token, wasSignedIn } from "./sign_in.js";
 
 const ID = /^(?!\.{1,2}$)(?!(health|stats|openapi\.json)$)[A-Za-z0-9._~-]{1,128}$/;
-const PAGES = {
-  board: () => import("./board.js"),
-  overview: () => import("./overview.js"),
-  mission: () => import("./mission.js"),
-  operators: () => import("./operators.js"),
-};
+const PAGES = { board, overview, mission, operators }; // all at once: a page that is open stays of one version
 
 const main = document.getElementById("main");
 const banner = document.getElementById("banner");
 const go = document.querySelector("form.go");
 let shown = { route: "", stop() {} };
+let lastBoard = "#/"; // with its filters
 
 /** The page that an address names, with what it is about. */
 function read(hash) {
   const [path, query = ""] = hash.replace(/^#\/?/, "").split("?", 2);
   const [first, second] = path.split("/");
   if (!first) return { page: "board", route: "board", query: new URLSearchParams(query) };
-  if (first === "overview" && !second) return { page: "overview", route: "overview" };
+  if (first === "overview" && !second) return { page: "overview", route: "overview", query: new URLSearchParams(query) };
   if (first === "operators" && !second && config.operate) return { page: "operators", route: "operators" };
   if (first === "missions" && second) {
     let id = second;
@@ -36,12 +36,13 @@ function read(hash) {
   return { page: "", route: hash };
 }
 
-async function show() {
-  if (location.hash === "#main") return main.focus(); // the link that skips the header
+function show() {
   const asked = read(location.hash);
+  if (asked.page === "board") document.querySelector('nav [data-page="board"]').href = lastBoard = location.hash || "#/";
   if (shown.route === asked.route && shown.change) return shown.change(asked);
+  const first = !shown.route;
   shown.stop();
-  const current = (shown = { route: asked.route, stop() {} });
+  shown = { route: asked.route, stop() {} };
   for (const link of document.querySelectorAll("nav a")) {
     if (link.dataset.page === asked.page) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
@@ -50,19 +51,17 @@ async function show() {
     document.title = "Not found · Missions";
     const words = asked.id === undefined ? "There is no such page." : "This is no id of a mission.";
     main.replaceChildren(
-      el("h1", {}, "Not found"),
+      el("h1", { tabindex: -1 }, "Not found"),
       el("p", {}, words, " An id has 1 to 128 characters: letters, digits, and . _ ~ -"),
       el("p", {}, el("a", { href: "#/" }, "To the board")),
     );
-    return undefined;
+  } else {
+    main.replaceChildren();
+    main.className = asked.page;
+    scrollTo(0, 0);
+    Object.assign(shown, PAGES[asked.page].show(main, { ...asked, board: lastBoard }));
   }
-  const page = await PAGES[asked.page]();
-  if (shown !== current) return undefined; // another page was asked for meanwhile
-  main.replaceChildren();
-  main.className = asked.page;
-  scrollTo(0, 0);
-  Object.assign(current, page.show(main, asked));
-  return undefined;
+  if (!first) main.querySelector("h1").focus(); // a screen reader tells that the page is another one
 }
 
 // The banner
@@ -90,7 +89,7 @@ go.addEventListener("submit", (event) => {
   const id = go.elements.id.value.trim();
   if (!id) return;
   go.reset();
-  location.hash = `#/missions/${encodeURIComponent(id)}`;
+  location.hash = linkTo(id);
 });
 document.querySelector(".skip").addEventListener("click", (event) => {
   event.preventDefault();
@@ -106,7 +105,7 @@ async function start() {
       break;
     } catch {
       banner.className = "away";
-      banner.replaceChildren(el("p", {}, "The server does not answer. The page tries again by itself."));
+      banner.replaceChildren(el("p", {}, "The server of this page does not answer. The page tries again by itself."));
       await new Promise((resolve) => setTimeout(resolve, 2000));
     }
   }
@@ -115,7 +114,8 @@ async function start() {
   document.querySelector('[data-page="operators"]').hidden = !config.operate;
   tell();
   addEventListener("hashchange", show);
-  await show();
+  show();
 }
 
+document.getElementById("zone").textContent = `Times are in ${ZONE}.`;
 start();

@@ -1,21 +1,22 @@
 // One mission: what it is, what happened to it, its log as it grows, and what can be done with it.
 
-import { ACTIONS, ask } from "./actions.js";
+import { ask, possible } from "./actions.js";
 import { call, poll, Problem } from "./api.js";
-import { badge, el, linkTo, moment, named, say, span, ticking, tree } from "./dom.js";
+import { STATUSES, badge, el, linkTo, moment, named, plain, say, span, tagged, ticking, tree } from "./dom.js";
 import { Log } from "./log.js";
 
 const EVERY = 1500; // milliseconds
 
-export function show(main, { id }) {
+export function show(main, { id, board }) {
   document.title = `${id} · Missions`;
   let mission = null;
   let etag = null;
   let gone = false;
+  let stopped = false;
   let dialog = null;
-  const changes = new Map(); // the log entry of each change of status, by the new status
+  const changes = new Map(); // what the log tells of each change of status, by its moment: nobody else can write at that
 
-  const title = el("h1", {}, id);
+  const title = el("h1", { tabindex: -1 }, id);
   const status = el("p", { class: "status", role: "status" });
   const notice = el("div", { class: "notice", role: "alert" });
   const actions = el("div", { class: "actions", role: "group", "aria-label": "Actions" });
@@ -38,7 +39,7 @@ export function show(main, { id }) {
   const log = new Log(
     id,
     (entries) => {
-      for (const each of entries) if (each.data.from && each.data.to) changes.set(each.data.to, each);
+      for (const each of entries) if (each.message === "Mission status changed") changes.set(each.timestamp, each.data);
       if (mission) tellTimeline();
     },
     () => {
@@ -46,23 +47,23 @@ export function show(main, { id }) {
       polling.now();
     },
   );
-  main.append(el("p", { class: "path" }, el("a", { href: "#/" }, "Board"), " › ", el("span", { class: "id" }, id)), title, status, notice, actions, body, log.element);
+  main.append(el("p", { class: "path" }, el("a", { href: board }, "Board"), " › ", el("span", { class: "id" }, id)), title, status, notice, actions, body, log.element);
   body.hidden = log.element.hidden = true;
 
   async function refresh() {
-    let answer;
     try {
-      answer = await call("GET", `/${id}`, { etag });
-      if (answer.status !== 304) await log.follow();
+      const answer = await call("GET", `/${id}`, { etag });
+      if (answer.status === 304 || stopped) return;
+      etag = answer.etag;
+      gone = false;
+      notice.replaceChildren();
+      tell(answer.body);
+      await log.follow();
     } catch (error) {
-      if (!(error instanceof Problem)) throw error;
-      return lost(error);
+      etag = null; // not all of it was read
+      if (!(error instanceof Problem && [404, 410, 422].includes(error.status))) throw error;
+      if (!stopped) lost(error);
     }
-    if (answer.status === 304) return undefined;
-    etag = answer.etag;
-    gone = false;
-    notice.replaceChildren();
-    return tell(answer.body);
   }
 
   /** It is not there, or not any more. What was seen of it stays, as it was. */
@@ -74,12 +75,16 @@ export function show(main, { id }) {
       mission_not_found: mission ? "This mission is not there any more. What you see is what was last known of it." : `There is no mission with the id ${id}.`,
     };
     const text = words[error.code] ?? error.message;
-    if (notice.textContent !== text) notice.replaceChildren(el("p", {}, text));
+    if (notice.firstElementChild?.textContent !== text) notice.replaceChildren(el("p", {}, text), el("p", {}, el("a", { href: board }, "To the board")));
     tellActions();
   }
 
   function tell(told) {
     const before = mission;
+    if (before && before.created_at !== told.created_at) {
+      changes.clear(); // it was removed, and another one has its id
+      log.clear();
+    } else if (before && told.version < before.version) return; // it was asked for before the last action
     mission = told;
     if (before?.name !== mission.name) title.replaceChildren(named(mission.name));
     document.title = `${mission.status} · ${mission.name} · Missions`;
@@ -93,21 +98,25 @@ export function show(main, { id }) {
     tellChain();
     tellTimeline();
     tellActions();
+    dialog?.changed(mission);
   }
 
   function tellActions() {
-    const possible = mission && !gone ? ACTIONS.filter((each) => each.from.includes(mission.status)) : [];
+    const now = mission && !gone ? possible(mission) : [];
     const focused = actions.contains(document.activeElement);
-    const names = possible.map((each) => each.name).join();
+    const names = now.map((each) => each.name).join();
     if (actions.dataset.names === names) return;
     actions.dataset.names = names;
-    actions.replaceChildren(...possible.map((action) => el("button", { type: "button", click: () => act(action) }, action.name)));
+    actions.replaceChildren(
+      ...now.map((action) => el("button", { type: "button", class: action.lost && "losing", click: () => act(action) }, action.name)),
+    );
     if (focused) (actions.firstElementChild ?? title).focus();
   }
 
   function act(action) {
     dialog = ask(action, mission, {
       done({ body: answer, status: code }) {
+        if (stopped) return;
         if (action.name === "Retry") location.hash = linkTo(answer.id).slice(1);
         else if (code !== 204) {
           etag = null;
@@ -119,6 +128,9 @@ export function show(main, { id }) {
         etag = null;
         polling.now();
       },
+      closed: () => {
+        if (document.activeElement === document.body) title.focus(); // the button that opened it is gone
+      },
     });
   }
 
@@ -129,23 +141,19 @@ export function show(main, { id }) {
     const limit = (seconds, words = "") => (seconds === null ? null : `${span(seconds)}${words}`);
     const told = {
       Created: when(m.created_at),
-      Started: when(m.started_at),
-      Finished: when(m.finished_at),
-      "Last change": when(m.updated_at),
-      "Last sign of life": when(m.active_at),
+      "Last sign of life": m.status === "RUNNING" ? when(m.active_at) : null,
       Duration: took,
-      Reason: m.reason && named(m.reason),
       Worker: m.worker && named(m.worker),
-      Progress: m.progress === null ? null : [el("progress", { max: 1, value: m.progress, "aria-label": "Progress" }), ` ${Math.round(100 * m.progress)} %`],
+      Progress: m.progress === null || m.status === "COMPLETED" ? null : [el("progress", { max: 1, value: m.progress, "aria-label": "Progress" }), ` ${Math.round(100 * m.progress)} %`],
       Note: m.note && named(m.note),
-      Tags: m.tags.length ? el("ul", { class: "tags" }, m.tags.map((each) => el("li", {}, el("a", { href: `#/?${new URLSearchParams({ tag: each })}` }, each)))) : null,
-      "Time limit": limit(m.timeout),
-      "Sign of life within": limit(m.heartbeat_timeout),
+      Tags: m.tags.length ? el("ul", { class: "tags" }, m.tags.map((each) => el("li", {}, el("a", { href: tagged(each) }, each)))) : null,
+      Timeout: limit(m.timeout),
+      "Heartbeat timeout": limit(m.heartbeat_timeout),
       Deadline: when(m.deadline),
       "Not before": when(m.not_before),
-      Attempt: `${m.attempt}${m.retries ? ` of ${m.retries + 1}` : ""}`,
+      Attempt: `${m.attempt}${m.attempt <= m.retries + 1 && m.retries ? ` of ${m.retries + 1}` : ""}`,
       Backoff: m.backoff ? limit(m.backoff, ", twice as long after each attempt") : null,
-      "Kept after its end": limit(m.retention),
+      Retention: limit(m.retention, " after its end"),
       Version: String(m.version),
     };
     facts.replaceChildren(
@@ -169,22 +177,26 @@ export function show(main, { id }) {
   /** The mission itself tells when its status changed; the log tells who did it and why, where it is loaded. */
   function tellTimeline() {
     const { created_at: created, started_at: started, finished_at: finished, updated_at: updated, status: now } = mission;
-    const ended = ["COMPLETED", "FAILED"].find((each) => each === now || changes.has(each)) ?? now;
     const steps = [["PENDING", created]];
     if (started !== null) steps.push(["RUNNING", started]);
-    if (finished !== null) {
-      const first = finished < updated && now === "CANCELLED" ? ended : now;
-      if (first !== "CANCELLED" || finished === updated) steps.push([first, finished]);
-      if (finished < updated && now === "CANCELLED") steps.push(["CANCELLED", updated]);
-    }
+    // A finished mission that was cancelled later: only the log knows what it was before
+    if (finished !== null && finished < updated) steps.push([changes.get(updated)?.from ?? "", finished]);
+    if (finished !== null) steps.push([now, updated]);
     timeline.replaceChildren(
       ...steps.map(([name, at], i) => {
-        const entry = changes.get(name);
-        const { reason, actor, worker } = entry?.data ?? {};
-        const who = [worker && ["worker ", named(String(worker))], actor && ["by ", named(String(actor))], reason && named(String(reason))].filter(Boolean);
+        const { reason, actor, worker } = changes.get(at) ?? {};
+        const told = Object.entries({ worker, by: actor, "": reason }).filter(([, value]) => typeof value === "string");
         const next = steps[i + 1]?.[1];
         const lasted = next !== undefined ? ` for ${span(next - at)}` : "";
-        return el("li", {}, badge(name), lasted, el("br"), el("span", { class: "when" }, moment(at)), who.flatMap((each) => [" · ", each]).flat());
+        return el(
+          "li",
+          {},
+          STATUSES.includes(name) ? badge(name) : "ended",
+          lasted,
+          el("br"),
+          el("span", { class: "when" }, moment(at)),
+          told.flatMap(([word, value]) => [` · ${word} `, named(value)]),
+        );
       }),
     );
   }
@@ -192,10 +204,10 @@ export function show(main, { id }) {
   const polling = poll(EVERY, refresh);
   return {
     stop() {
+      stopped = true;
       polling.stop();
+      log.clear(); // what is still answered is for nobody
       dialog?.close();
     },
   };
 }
-
-const plain = (key, value) => (typeof value === "bigint" ? String(value) : value);

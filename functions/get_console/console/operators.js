@@ -1,10 +1,11 @@
 // For operators: what waits to be published, what was given up, and sending that again.
 
 import { call, poll, Problem } from "./api.js";
-import { el, linkTo, named, number, say, span, tree } from "./dom.js";
+import { arrange, el, linkTo, named, number, say, span, tree } from "./dom.js";
 
 const EVERY = 5000; // milliseconds
 const PAGE = 50; // entries
+const MANY = 1000; // entries that one request sends again at most
 
 /** Ask the operator function, through who serves this page. Throws as call() does. */
 async function operate(body) {
@@ -23,7 +24,7 @@ export function show(main) {
   const nothing = el("p", { class: "nothing" });
   const more = el("button", { type: "button", class: "quiet", hidden: true }, "Show more");
   main.append(
-    el("h1", {}, "Operators"),
+    el("h1", { tabindex: -1 }, "Operators"),
     el("p", {}, "Each write leaves its events in the outbox until EventBridge has them. What EventBridge refuses for good becomes a dead letter."),
     figures,
     incomplete,
@@ -50,23 +51,28 @@ export function show(main) {
   }
 
   async function read(anew) {
-    const page = await operate({ action: "list", what: "dead", limit: PAGE, ...(anew || !cursor ? {} : { cursor }) });
-    if (anew) list.replaceChildren();
-    list.append(...page.entries.map(letter));
+    const from = anew ? null : cursor;
+    const page = await operate({ action: "list", what: "dead", limit: PAGE, ...(from ? { cursor: from } : {}) });
+    if (!anew && from !== cursor) return; // it was read anew meanwhile
+    const known = new Map([...list.children].map((each) => [each.dataset.id, each]));
+    const letters = page.entries.map((each) => known.get(identity(each)) ?? letter(each));
+    arrange(list, anew ? letters : [...list.children, ...letters]);
     cursor = page.cursor;
     more.hidden = cursor === null;
     all.hidden = !list.children.length;
     say(nothing, list.children.length ? "" : "None.");
   }
 
-  function letter({ entry_id: id, namespace, events, error }) {
+  const identity = ({ namespace, entry_id: id }) => `${namespace} ${id}`;
+
+  function letter(entry) {
+    const { entry_id: id, namespace, events, error } = entry;
     const told = Array.isArray(events) ? events : [];
-    const again = el("button", { type: "button" }, "Redeliver");
-    again.addEventListener("click", () => redeliver({ namespace, entry_ids: [id] }));
+    const again = namespace && el("button", { type: "button", click: () => redeliver({ namespace, entry_ids: [id] }) }, "Redeliver");
     const about = told.find((each) => each?.payload?.mission_id)?.payload.mission_id;
     return el(
       "li",
-      {},
+      { "data-id": identity(entry) },
       el(
         "p",
         {},
@@ -76,22 +82,28 @@ export function show(main) {
       ),
       el("p", { class: "reason" }, named(error ?? "")),
       tree(events, 0),
-      again,
+      again || el("p", {}, "It is broken, so it can only be sent with all others."),
     );
   }
 
   async function redeliver(which) {
     if (busy) return;
     busy = true;
-    say(outcome, "Sending …");
+    const sum = { revived: 0, published: 0, died: 0, left: 0 };
     try {
-      const { published, died, left } = await operate({ action: "redeliver", ...which });
-      const parts = [`Events published: ${number(published)}`];
-      if (died) parts.push(`refused again: ${number(died)}`);
-      if (left) parts.push(`left to the relay: ${number(left)}`);
-      say(outcome, `${parts.join(", ")}.`);
+      for (let answer; answer === undefined || answer.revived === MANY; ) {
+        say(outcome, `Sending … events published: ${number(sum.published)}`);
+        answer = await operate({ action: "redeliver", limit: MANY, ...which });
+        for (const name of Object.keys(sum)) sum[name] += answer[name];
+        sum.ended = answer.ended;
+        if (answer.died || answer.left) break; // EventBridge does not take them now
+      }
+      const parts = [`Events published: ${number(sum.published)}`];
+      if (sum.died) parts.push(`refused again: ${number(sum.died)}`);
+      if (sum.left) parts.push(`left to the relay: ${number(sum.left)}`);
+      say(outcome, `${parts.join(", ")} (${sum.ended}).`);
     } catch (error) {
-      say(outcome, `It is not known what was sent: ${error.message} Nothing is lost; try again.`);
+      say(outcome, error instanceof Problem ? error.message : `It is not known what was sent: ${error.message} Nothing is lost; try again.`);
     } finally {
       busy = false;
       dead = null;
@@ -100,7 +112,11 @@ export function show(main) {
   }
 
   all.addEventListener("click", () => redeliver({}));
-  more.addEventListener("click", () => read(false).catch(() => polling.now()));
+  more.addEventListener("click", async () => {
+    more.disabled = true;
+    await read(false).catch(() => polling.now());
+    more.disabled = false;
+  });
   const polling = poll(EVERY, refresh);
   return { stop: polling.stop };
 }

@@ -1,7 +1,7 @@
 // The overview: what was created and how it ended, by hour or day; how long it takes; what is running longest or late.
 
 import { call, poll } from "./api.js";
-import { arrange, el, linkTo, moment, named, number, say, span, ticking } from "./dom.js";
+import { arrange, el, linkTo, moment, named, now, number, say, span, ticking } from "./dom.js";
 import uPlot from "./vendor/uPlot.esm.js";
 
 const EVERY = 1500; // milliseconds
@@ -16,12 +16,12 @@ const LINES = [
 ];
 const STEPS = { hour: ["the last 24 hours, by hour", 23 * 3600, "missions an hour"], day: ["the last 30 days, by day", 29 * 86400, "missions a day"] };
 
-export function show(main) {
+export function show(main, { query }) {
   document.title = "Overview · Missions";
-  let step = "hour";
+  let step = query.get("step") === "day" ? "day" : "hour";
   let etag = null;
   let read = 0; // when the history was read
-  let history = null;
+  let told = null; // what the history said last
 
   const figures = el("dl", { class: "figures" });
   const choices = Object.entries(STEPS).map(([name, [words]]) => {
@@ -30,6 +30,7 @@ export function show(main) {
     box.addEventListener("change", () => {
       step = name;
       read = 0;
+      history.replaceState(null, "", `#/overview?step=${name}`);
       polling.now();
     });
     return el("label", { class: "choice" }, box, words);
@@ -42,9 +43,10 @@ export function show(main) {
   const overdue = el("ol", { class: "rows" });
   const none = el("p", { class: "nothing" });
   main.append(
-    el("h1", {}, "Overview"),
+    el("h1", { tabindex: -1 }, "Overview"),
+    el("p", { class: "nothing" }, "All missions that are kept. The success rate is that of COMPLETED in COMPLETED and FAILED; these are what the times are of, too."),
     figures,
-    el("fieldset", { class: "steps" }, el("legend", {}, "Show"), choices),
+    el("fieldset", {}, el("legend", {}, "Show"), choices),
     el("div", { class: "charts" }, counts.element, rate.element),
     el("details", { class: "as-table" }, el("summary", {}, "The same as a table"), el("div", { class: "wide", tabindex: 0, role: "region", "aria-label": "The history as a table" }, table)),
     el(
@@ -65,34 +67,38 @@ export function show(main) {
     }
     if (Date.now() - read < SELDOM) return;
     const asked = step;
-    const from = Math.floor(Date.now() / 1000) - STEPS[asked][1];
-    const [told, late] = await Promise.all([
+    const from = Math.floor(now()) - STEPS[asked][1];
+    const [past, late] = await Promise.all([
       call("GET", "/stats/history", { query: { step: asked, from } }),
       call("GET", "", { query: { overdue: "true", limit: 20 } }),
     ]);
     if (asked !== step) return;
     read = Date.now();
-    history = told.body;
+    told = past.body;
     draw();
-    rows(overdue, late.body.missions, (each) => ["since its last sign of life: ", ticking(each.active_at)]);
-    say(none, late.body.missions.length ? "Their limit has passed. The sweeper ends them within about a minute." : "None. What passes its limit is ended within about a minute.");
+    const { missions, next_cursor: next } = late.body;
+    rows(overdue, missions, (each) => ["since its last sign of life: ", ticking(each.active_at)]);
+    const more = next === null ? "" : "There may be more. ";
+    say(none, `${more}${missions.length ? "Their limit has passed. The sweeper ends them" : more || "None. What passes its limit is ended"} within about a minute.`);
   }
 
   function tellFigures(stats) {
-    const { duration, by_status: now, success_rate: part } = stats;
-    const told = {
+    const { duration, by_status: of, success_rate: part } = stats;
+    const values = {
       Missions: number(stats.total),
-      Pending: number(now.PENDING),
-      Running: number(now.RUNNING),
-      Failed: number(now.FAILED),
+      Pending: number(of.PENDING),
+      Running: number(of.RUNNING),
+      Completed: number(of.COMPLETED),
+      Failed: number(of.FAILED),
+      Cancelled: number(of.CANCELLED),
       "Success rate": part === null ? "–" : percent(part),
-      "Half take at most (p50)": duration.count ? span(duration.p50) : "–",
-      "95 % take at most (p95)": duration.count ? span(duration.p95) : "–",
+      "Median duration (p50)": duration.count ? span(duration.p50) : "–",
+      "95th percentile (p95)": duration.count ? span(duration.p95) : "–",
     };
     if (!figures.children.length) {
-      figures.append(...Object.keys(told).map((name) => el("div", {}, el("dt", {}, name), el("dd"))));
+      figures.append(...Object.keys(values).map((name) => el("div", {}, el("dt", {}, name), el("dd"))));
     }
-    Object.values(told).forEach((value, at) => say(figures.children[at].lastElementChild, value));
+    Object.values(values).forEach((value, at) => say(figures.children[at].lastElementChild, value));
   }
 
   function tellRunning({ missions, next_cursor: next }) {
@@ -100,12 +106,12 @@ export function show(main) {
     rows(running, longest, (each) => [ticking(each.started_at, "running"), each.worker ? [" · ", named(each.worker)] : ""]);
     // Lists come by creation. What was created later cannot have started earlier than these; else there may be more.
     const sure = next === null || (longest.length === SHOWN && longest.at(-1).started_at <= missions.at(-1).created_at);
-    say(note, !missions.length ? "Nothing is running." : sure ? "" : `Of the ${RUNNING} that were created first.`);
+    say(note, sure ? (missions.length ? "" : "Nothing is running.") : `Of the ${missions.length} that were created first.`);
   }
 
   function draw() {
-    if (!history) return;
-    const { history: steps, step: by } = history;
+    if (!told) return;
+    const { history: steps, step: by } = told;
     const at = steps.map((each) => each.at);
     counts.draw(at, LINES.map(([name, label, dash]) => ({ label, dash, color: `--${name}`, values: steps.map((each) => each[name]) })), {
       unit: STEPS[by][2],
@@ -117,7 +123,7 @@ export function show(main) {
       unit: "% of what ended",
       step: by,
       range: [0, 100],
-      value: (each) => `${each.toFixed(each === 100 || each === 0 ? 0 : 1)} %`,
+      value: (each) => percent(each / 100),
     });
     const head = el("tr", {}, ["From", ...LINES.map(([, label]) => label), "Success rate"].map((each) => el("th", { scope: "col" }, each)));
     const body = steps.toReversed().map((each) => {
@@ -183,10 +189,11 @@ class Chart {
     const axis = { stroke: color("--text"), grid: { stroke: color("--line"), width: 1 }, ticks: { stroke: color("--line"), width: 1 }, font: "12px system-ui, sans-serif" };
     const label = { labelFont: "12px system-ui, sans-serif", labelSize: 22, label: unit };
     const day = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", ...(step === "day" ? { timeZone: "UTC" } : {}) });
-    const hour = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
+    const hour = new Intl.DateTimeFormat(undefined, { hour: "numeric", minute: "2-digit" });
     const begins = (each) => (step === "day" ? day : hour).format(new Date(each * 1000));
     const options = {
       ...this.size(),
+      padding: [null, 32, null, null], // for the half of the last label
       scales: { x: { time: false }, y: { range: range ?? ((plot, least, most) => [0, Math.max(1, most * 1.1)]) } },
       axes: [
         { ...axis, values: (plot, splits) => splits.map(begins), incrs: step === "day" ? [86400, 5 * 86400, 10 * 86400] : [3600, 3 * 3600, 6 * 3600, 12 * 3600], label: step === "day" ? "day (UTC)" : "hour", labelFont: label.labelFont, labelSize: 22, space: 80 },

@@ -3,16 +3,22 @@
 
 const KEPT = "missions.token";
 const BEGUN = "missions.sign-in";
+const KEY = "missions.key";
 const EARLY = 5_000; // milliseconds before its end a token counts as expired
 
-/** {issuer, client_id, scope, audience, operate}: what who serves this page says of it. Empty where nobody signs in. */
+/** {issuer, client_id, scope, audience, operate, signed}: what the server of this page says. Empty without sign-in. */
 export const config = {};
 
 /** Read the configuration, and end a sign-in that led back here. Gives words when that went wrong. */
 export async function begin() {
-  const answer = await fetch("console/config.json", { cache: "no-store" });
+  const answer = await fetch("console/config.json", { cache: "no-store", signal: AbortSignal.timeout(10_000) });
   if (!answer.ok) throw new Error(`The configuration cannot be read: ${answer.status}`);
   Object.assign(config, await answer.json());
+  const given = /^#key=([\w-]+)$/.exec(location.hash);
+  if (given) {
+    localStorage.setItem(KEY, given[1]); // for this origin, with its port, and so for other tabs
+    history.replaceState(null, "", location.pathname);
+  }
   return config.issuer ? comeBack() : "";
 }
 
@@ -21,6 +27,9 @@ export function token() {
   const kept = JSON.parse(sessionStorage.getItem(KEPT) || "null");
   return kept && Date.now() < kept.until - EARLY ? kept.token : "";
 }
+
+/** The key of a server that signs requests on this machine; it came in the address that was opened first. */
+export const key = () => localStorage.getItem(KEY) ?? "";
 
 /** Whether somebody was signed in here before. */
 export const wasSignedIn = () => sessionStorage.getItem(KEPT) !== null;
