@@ -171,6 +171,7 @@ def test_many_that_come_at_once_leave_no_gap_and_no_ghost(board: Page, stack: St
         stack.move(each, "RUNNING")
     expect(column(board, "RUNNING").locator(".card")).to_have_count(20)
     column(board, "PENDING").locator(".scroller").evaluate("each => { each.scrollTop = 0 }")
+    expect(column(board, "PENDING").locator(".card.left")).to_have_count(0)  # they go when nobody reads further down
     scroll_to_the_end(board, "PENDING", 100)
     expect(column(board, "PENDING").locator(".card")).to_have_count(100)
     expect(column(board, "PENDING").locator(".count")).to_have_text("100")

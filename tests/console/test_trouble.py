@@ -8,6 +8,7 @@ import psutil
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from local.stack import wait_until_ready
 from tests.console.conftest import Stack
 
 HOSTILE = [
@@ -88,16 +89,17 @@ def test_an_api_that_is_away_is_told_and_comes_back_by_itself(board: Page, stack
     expect(banner).to_be_empty()
 
 
-def test_a_front_that_was_killed_is_told_and_comes_back(board: Page, stack: Stack, tag: str) -> None:
+def test_a_front_that_was_killed_comes_back_for_the_page_too(board: Page, stack: Stack, tag: str) -> None:
     port = int(stack.url.rpartition(":")[2])
-    (front,) = {
-        each.pid for each in psutil.net_connections("tcp") if each.laddr.port == port and each.status == "LISTEN"
-    }
-    psutil.Process(front).kill()
-    expect(board.locator("#banner")).to_contain_text("The page tries again by itself.")
-    expect(board.locator("#banner")).to_be_empty(timeout=20_000)
+    listening = (each for each in psutil.net_connections("tcp") if each.status == "LISTEN" and each.laddr)
+    (pid,) = {each.pid for each in listening if each.laddr.port == port}
+    front = psutil.Process(pid)
+    front.kill()
+    front.wait(5)
+    wait_until_ready(stack.url)
     stack.create("After", tags=[tag])
-    expect(board.locator(".card")).to_contain_text("After")
+    expect(board.locator(".card")).to_contain_text("After", timeout=20_000)
+    expect(board.locator("#banner")).to_be_empty()
 
 
 @pytest.mark.parametrize(
