@@ -426,6 +426,7 @@ def test_polling_a_mission_costs_304s(opened: Callable[[str], Page], stack: Stac
     mission = stack.create("Quiet")
     page = opened(mission)
     expect(entries(page)).to_have_count(1)
+    page.wait_for_timeout(1000)  # the log is asked once more for what came meanwhile
     answers: list[tuple[str, int]] = []
     page.on("response", lambda answer: answers.append((answer.url, answer.status)))
     page.wait_for_timeout(4000)
