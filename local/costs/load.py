@@ -22,7 +22,8 @@ class Run(NamedTuple):
     events: int = 0
 
 
-# The canary calls sixteen functions, some of them twice (functions/canary); without other requests each is restored
+# The canary calls sixteen functions, some of them twice (functions/canary); without other requests each is restored,
+# but that of the console, which has no snapshot
 RUNS = {
     "RelayEventsFunction": Run(0.3),
     "SweepMissionsFunction": Run(0.2),
