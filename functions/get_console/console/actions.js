@@ -9,9 +9,6 @@ const STATUS = (status) => (mission, reason, key) =>
     headers: { "if-match": `"${mission.version}"`, "idempotency-key": key },
   });
 
-const retried = ({ status, retries, attempt, next_attempt: next }) =>
-  status === "FAILED" && next ? ", but its next attempt is there already: cancel that one, too" : retries >= attempt ? ", and is not tried again by itself" : "";
-
 /** What can be done, the likeliest first. `from` are the statuses; `lost` marks what cannot be taken back. */
 export const ACTIONS = [
   { name: "Start", verb: "started", from: ["PENDING"], send: STATUS("RUNNING"), text: () => "It becomes RUNNING. No worker gets it any more." },
@@ -25,7 +22,7 @@ export const ACTIONS = [
     text: () => "Its next attempt is made: a new mission with the same content.",
   },
   { name: "Fail", verb: "failed", from: ["RUNNING"], send: STATUS("FAILED"), reason: "required", lost: true, text: () => "It becomes FAILED. If it has retries left, its next attempt is made." },
-  { name: "Cancel", verb: "cancelled", from: ["PENDING", "RUNNING"], send: STATUS("CANCELLED"), reason: "optional", lost: true, text: (mission) => `It becomes CANCELLED${retried(mission)}.` },
+  { name: "Cancel", verb: "cancelled", from: ["PENDING", "RUNNING"], send: STATUS("CANCELLED"), reason: "optional", lost: true, text: ({ retries, attempt }) => `It becomes CANCELLED${retries >= attempt ? ", and is not tried again by itself" : ""}.` },
   {
     name: "Cancel",
     verb: "cancelled",
@@ -33,7 +30,8 @@ export const ACTIONS = [
     send: STATUS("CANCELLED"),
     reason: "optional",
     lost: true,
-    text: (mission) => `It has ended. It becomes CANCELLED all the same, and no longer counts as ${mission.status}${retried(mission)}.`,
+    text: ({ status, next_attempt: next }) =>
+      `It has ended. It becomes CANCELLED all the same, and no longer counts as ${status}.${next ? " Its next attempt is there already: cancel that one, too." : ""}`,
   },
   {
     name: "Delete",

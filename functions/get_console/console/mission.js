@@ -69,7 +69,6 @@ export function show(main, { id, board }) {
   /** It is not there, or not any more. What was seen of it stays, as it was. */
   function lost(error) {
     gone = true;
-    etag = null;
     const words = {
       mission_removed: `This mission was removed${error.body.removed_at ? ` on ${moment(error.body.removed_at)}` : ""}.${mission ? " What you see is what was last known of it." : ""}`,
       mission_not_found: mission ? "This mission is not there any more. What you see is what was last known of it." : `There is no mission with the id ${id}.`,
