@@ -89,6 +89,12 @@ setInterval(() => {
   }
 }, 1000);
 
+/** Figures by their names; only what changed is touched. */
+export function figures(list, told) {
+  if (!list.children.length) list.append(...Object.keys(told).map((name) => el("div", {}, el("dt", {}, name), el("dd"))));
+  Object.values(told).forEach((value, at) => say(list.children[at].lastElementChild, value));
+}
+
 // Missions
 
 export const STATUSES = ["PENDING", "RUNNING", "COMPLETED", "FAILED", "CANCELLED"];

@@ -1,7 +1,7 @@
 // For operators: what waits to be published, what was given up, and sending that again.
 
 import { call, poll, Problem } from "./api.js";
-import { arrange, el, linkTo, named, number, say, span, tree } from "./dom.js";
+import { arrange, el, figures, linkTo, named, number, say, span, tree } from "./dom.js";
 
 const EVERY = 5000; // milliseconds
 const PAGE = 50; // entries
@@ -16,7 +16,7 @@ async function operate(body) {
 
 export function show(main) {
   document.title = "Operators · Missions";
-  const figures = el("dl", { class: "figures" });
+  const counts = el("dl", { class: "figures" });
   const incomplete = el("p", { class: "refused" });
   const outcome = el("p", { role: "status" });
   const all = el("button", { type: "button", hidden: true }, "Redeliver all");
@@ -26,7 +26,7 @@ export function show(main) {
   main.append(
     el("h1", { tabindex: -1 }, "Operators"),
     el("p", {}, "Each write leaves its events in the outbox until EventBridge has them. What EventBridge refuses for good becomes a dead letter."),
-    figures,
+    counts,
     incomplete,
     el("section", { "aria-labelledby": "dead" }, el("h2", { id: "dead" }, "Dead letters"), all, outcome, list, nothing, more),
   );
@@ -41,8 +41,7 @@ export function show(main) {
       "The oldest waits for": count.undelivered ? span(count.oldest_seconds) : "–",
       "Dead letters": number(count.dead),
     };
-    if (!figures.children.length) figures.append(...Object.keys(told).map((name) => el("div", {}, el("dt", {}, name), el("dd"))));
-    Object.values(told).forEach((value, at) => say(figures.children[at].lastElementChild, value));
+    figures(counts, told);
     say(incomplete, count.unread_partitions ? `${count.unread_partitions} parts of the store did not answer, so there may be more.` : "");
     if (dead !== count.dead) {
       await read(true);
@@ -89,19 +88,20 @@ export function show(main) {
   async function redeliver(which) {
     if (busy) return;
     busy = true;
-    const sum = { revived: 0, published: 0, died: 0, left: 0 };
+    const sum = { published: 0, died: 0, left: 0 };
+    let ended = "";
     try {
       for (let answer; answer === undefined || answer.revived === MANY; ) {
         say(outcome, `Sending … events published: ${number(sum.published)}`);
         answer = await operate({ action: "redeliver", limit: MANY, ...which });
         for (const name of Object.keys(sum)) sum[name] += answer[name];
-        sum.ended = answer.ended;
+        ended = answer.ended;
         if (answer.died || answer.left) break; // EventBridge does not take them now
       }
       const parts = [`Events published: ${number(sum.published)}`];
       if (sum.died) parts.push(`refused again: ${number(sum.died)}`);
       if (sum.left) parts.push(`left to the relay: ${number(sum.left)}`);
-      say(outcome, `${parts.join(", ")} (${sum.ended}).`);
+      say(outcome, `${parts.join(", ")} (${ended}).`);
     } catch (error) {
       say(outcome, error instanceof Problem ? error.message : `It is not known what was sent: ${error.message} Nothing is lost; try again.`);
     } finally {

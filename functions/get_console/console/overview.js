@@ -1,7 +1,7 @@
 // The overview: what was created and how it ended, by hour or day; how long it takes; what is running longest or late.
 
 import { call, poll } from "./api.js";
-import { arrange, el, linkTo, moment, named, now, number, say, span, ticking } from "./dom.js";
+import { arrange, el, figures, linkTo, moment, named, now, number, say, span, ticking } from "./dom.js";
 import uPlot from "./vendor/uPlot.esm.js";
 
 const EVERY = 1500; // milliseconds
@@ -23,7 +23,7 @@ export function show(main, { query }) {
   let read = 0; // when the history was read
   let told = null; // what the history said last
 
-  const figures = el("dl", { class: "figures" });
+  const totals = el("dl", { class: "figures" });
   const choices = Object.entries(STEPS).map(([name, [words]]) => {
     const box = el("input", { type: "radio", name: "step", value: name });
     box.checked = name === step;
@@ -45,7 +45,7 @@ export function show(main, { query }) {
   main.append(
     el("h1", { tabindex: -1 }, "Overview"),
     el("p", { class: "nothing" }, "All missions that are kept. The success rate is that of COMPLETED in COMPLETED and FAILED; these are what the times are of, too."),
-    figures,
+    totals,
     el("fieldset", {}, el("legend", {}, "Show"), choices),
     el("div", { class: "charts" }, counts.element, rate.element),
     el("details", { class: "as-table" }, el("summary", {}, "The same as a table"), el("div", { class: "wide", tabindex: 0, role: "region", "aria-label": "The history as a table" }, table)),
@@ -95,10 +95,7 @@ export function show(main, { query }) {
       "Median duration (p50)": duration.count ? span(duration.p50) : "–",
       "95th percentile (p95)": duration.count ? span(duration.p95) : "–",
     };
-    if (!figures.children.length) {
-      figures.append(...Object.keys(values).map((name) => el("div", {}, el("dt", {}, name), el("dd"))));
-    }
-    Object.values(values).forEach((value, at) => say(figures.children[at].lastElementChild, value));
+    figures(totals, values);
   }
 
   function tellRunning({ missions, next_cursor: next }) {
