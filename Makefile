@@ -15,7 +15,7 @@ CONSOLE_TESTS := tests/console/vendor
 LAYER_LIMIT := 20480
 # pyenv finds python3.13 only when told; without pyenv it says nothing
 PYENV := PYENV_VERSION=3.13
-export PYTHONPATH := .:layers/missions
+export PYTHONPATH := .:layers/missions:client
 export SAM_CLI_TELEMETRY := 0
 
 .DEFAULT_GOAL := help
@@ -71,7 +71,7 @@ bench: $(INSTALLED) ## Measure against floor, version 1 and specification (QUICK
 lint: $(INSTALLED) ## Check style, types and the templates
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy layers/missions/missions local benchmarks
+	@$(BIN)/mypy layers/missions/missions local benchmarks client/missions_client
 	@$(BIN)/sam validate  # transforms; --lint alone passes what cannot be transformed
 	@$(BIN)/sam validate --lint
 	@$(BIN)/cfn-lint template.yaml events/workflow.yaml
@@ -80,7 +80,7 @@ format: $(INSTALLED) ## Format the code
 	@$(BIN)/ruff check --fix-only --quiet .
 	@$(BIN)/ruff format .
 
-documents: $(INSTALLED) ## Make OpenAPI, AsyncAPI and the events' schemas from the models, and the table of costs
+documents: $(INSTALLED) ## Make OpenAPI, AsyncAPI, the events' schemas, the synchronous client, and the table of costs
 	@$(BIN)/python -m local.documents
 
 costs: $(INSTALLED) ## Show what a month costs: MISSIONS=5000000, SnapStart=None, VERSIONS=10, ... (docs/aws.md)
@@ -114,7 +114,7 @@ smoke: $(INSTALLED) ## Try the running stack, or BASE_URL, with one mission (sig
 
 console: $(INSTALLED) ## Open the console of ENV=dev or ENV=prod on this machine, with your credentials (PORT, TOKEN)
 	$(call only,ENV PORT TOKEN)
-	@$(BIN)/python -m local.signed_console $(or $(ENV),dev)
+	@MISSIONS_TOKEN='$(TOKEN)' $(BIN)/python -m missions_client --stack missions-$(or $(ENV),dev) console --port $(or $(PORT),0)
 
 sam-local: $(INSTALLED) ## Run the functions under sam local, with a container engine such as Docker
 	@$(BIN)/python -m local.sam
@@ -139,4 +139,4 @@ console-vendor: ## Get the console's libraries again, in the versions that stand
 	  install -m 644 axe/package/LICENSE "$(CURDIR)/$(CONSOLE_TESTS)/axe.LICENSE.txt"
 
 clean: ## Remove what the targets made, .local/ with its missions too
-	@rm -rf .venv .audit .local .aws-sam .pytest_cache .mypy_cache .ruff_cache .hypothesis .schemathesis benchmarks/results.*
+	@rm -rf .venv .audit .local .aws-sam .pytest_cache .mypy_cache .ruff_cache .hypothesis .schemathesis benchmarks/results.* client/build client/*.egg-info

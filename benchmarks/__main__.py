@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import claiming, handlers, local_stack, publishing, startup, store, sweeping
+from benchmarks import claiming, client, handlers, local_stack, publishing, startup, store, sweeping
 from benchmarks.report import Report
 from benchmarks.timing import NotDone
 
@@ -18,6 +18,7 @@ PARTS = {
     "handlers": handlers.measure, "cpu": store.measure_cpu, "memory": store.measure_memory,
     "flat": handlers.measure_flat, "publishing": publishing.measure, "claims": claiming.measure,
     "sweeper": sweeping.measure, "startup": startup.measure, "local": local_stack.measure,
+    "client": client.measure,
 }  # fmt: skip
 
 

@@ -1,0 +1,77 @@
+"""The names of the commands, and where they are."""
+
+import os
+from importlib import import_module
+from typing import Any
+
+import click
+
+from missions_client.cli.session import common
+
+PIPE = 141  # the exit code of a program that SIGPIPE ended
+
+COMMANDS = {
+    "create": "missions",
+    "list": "missions",
+    "show": "missions",
+    "start": "missions",
+    "complete": "missions",
+    "fail": "missions",
+    "cancel": "missions",
+    "retry": "missions",
+    "claim": "missions",
+    "log": "follow",
+    "watch": "follow",
+    "run": "run",
+    "stats": "stats",
+    "outbox": "operators",
+    "console": "pages",
+    "open": "pages",
+    "completion": "completion",
+}
+
+
+class Lazy(click.Group):
+    """Loads the module of a command when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        found: click.Command = getattr(import_module(f"missions_client.cli.{COMMANDS[cmd_name]}"), f"{cmd_name}_")
+        return _with_flags(found)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # such as with `| head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python flushes once more at the end
+            raise click.exceptions.Exit(PIPE) from None
+
+
+def _with_flags(command: click.Command) -> click.Command:
+    """The command, which takes the common flags, too; and so do those below it."""
+    if not any(each.name == "url" for each in command.params):
+        command.params.extend(common(hidden=True))
+    if isinstance(command, click.Group):
+        for each in command.commands.values():
+            _with_flags(each)
+    return command
+
+
+@click.group(
+    cls=Lazy,
+    params=common(hidden=False),
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Flags may also stand after the command. Exit codes: 0 done, 1 refused, 2 wrong usage, 3 no such mission, "
+    "4 no permission, 5 no answer of the API, 130 Ctrl-C.",
+)
+@click.version_option(package_name="missions-client", message="%(version)s")
+@click.pass_context
+def missions(ctx: click.Context) -> Any:
+    """Missions, from the command line. `missions COMMAND --help` tells more of a command."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
