@@ -1,4 +1,4 @@
-"""make documents: OpenAPI, from the handlers and models themselves, the events' documents, and the table of costs."""
+"""make documents: OpenAPI, from the handlers and models, the events' documents, the synchronous client, the costs."""
 
 import ast
 import importlib
@@ -9,37 +9,75 @@ from pathlib import Path
 from types import ModuleType, NoneType
 from typing import Any, get_args, get_type_hints
 
-from missions.domain.fields import INT64, NO_NUL, MissionId
+from missions.domain.fields import MissionId, Moment
 from missions.domain.models import Problem
 from pydantic import BaseModel, TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema
 
-from local import event_documents
-from local.api_gateway import Route, routes
+from local import event_documents, examples, unasync
+from local.api_gateway import MESSAGES, Route, routes
 from local.costs import document as costs
 from local.event_documents import VERSION
+from local.processes import ROOT
+from local.stack import PORTS
 
-OPERATIONS = (
-    "create_mission",
-    "list_missions",
-    "get_mission",
-    "delete_mission",
-    "update_status",
-    "append_log_entry",
-    "get_log",
-    "claim_mission",
-    "heartbeat",
-    "retry_mission",
-    "cancel_missions",
-    "get_stats",
-    "get_history",
-    "health",
-)
+# Each with its tag
+OPERATIONS = {
+    "create_mission": "Missions",
+    "list_missions": "Missions",
+    "get_mission": "Missions",
+    "delete_mission": "Missions",
+    "update_status": "Missions",
+    "append_log_entry": "Log",
+    "get_log": "Log",
+    "claim_mission": "Workers",
+    "heartbeat": "Workers",
+    "retry_mission": "Missions",
+    "cancel_missions": "Missions",
+    "get_stats": "Statistics",
+    "get_history": "Statistics",
+    "health": "Service",
+}
+TAGS = {
+    "Missions": "Create missions, read and list them, and change what becomes of them",
+    "Workers": "Take missions that wait, and show signs of life",
+    "Log": "Write and read what happens in a mission",
+    "Statistics": "Counts of a namespace's missions, now and over time",
+    "Service": "The service itself",
+}
 OPENAPI = Path("functions/get_openapi/openapi.json")
 REF = "#/components/schemas/"
+EXAMPLE = "#/components/examples/"
+# A document that the API itself gave describes the server that gave it; a copy of it, one of the others
+SERVERS: list[dict[str, Any]] = [
+    {"url": "/", "description": "The server that this document is from"},
+    {
+        "url": "https://{api}.execute-api.{region}.amazonaws.com",
+        "description": "In AWS: the ApiUrl that the stack tells, with the id of the API and the region",
+        "variables": {"api": {"default": "a1b2c3d4e5"}, "region": {"default": "eu-central-1"}},
+    },
+    {"url": f"http://127.0.0.1:{PORTS['PORT']}", "description": "On this machine: make run"},
+]
+SECURITY: dict[str, Any] = {
+    "IAM": {
+        "type": "apiKey",
+        "name": "Authorization",
+        "in": "header",
+        "x-amazon-apigateway-authtype": "awsSigv4",
+        "description": "A signature of AWS (Signature Version 4) for execute-api, where JwtIssuer is empty.",
+    },
+    "JWT": {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": "A token of JwtIssuer for JwtAudience, where these are set.",
+    },
+}
 
 ERRORS = {
     400: "The body is not JSON",
-    403: "The caller's token names no namespace",
+    401: "The caller's token is missing or not valid",
+    403: "The signature of the caller is missing or not valid; or its token names no namespace",
     404: "There is no such mission; or, in the form of API Gateway, no such path",
     409: "It conflicts with what is there",
     410: "The mission was removed, within the last 30 days",
@@ -47,8 +85,38 @@ ERRORS = {
     413: "The body is too large",
     415: "The media type of the body is not JSON",
     422: "A field, a parameter or a header is wrong",
+    429: "There are too many requests; repeat it later",
+    500: "The service failed",
     503: "The store did not answer; repeat the request",
 }
+# The codes of what an operation may refuse, by status; those of 409 by operation, those of 422 by what it reads
+CODES = {
+    400: ("malformed_json",),
+    403: ("forbidden",),
+    404: ("mission_not_found",),
+    410: ("mission_removed",),
+    412: ("stale_version",),
+    413: ("body_too_large",),
+    415: ("unsupported_media_type",),
+    503: ("store_unavailable",),
+}
+CONFLICTS = {
+    "create_mission": ("mission_exists",),
+    "update_status": ("transition_refused",),
+    "retry_mission": ("retry_refused", "already_retried"),
+    "delete_mission": ("mission_open",),
+}
+INVALID = {
+    "body": ("validation_failed_in_body",),
+    "body_of": ("validation_failed_in_body",),
+    "body_or_nothing": ("validation_failed_in_body",),
+    "query": ("validation_failed_in_query",),
+    "mission_id": ("validation_failed_in_path",),
+    "if_match": ("invalid_if_match",),
+    "write": ("invalid_idempotency_key", "idempotency_key_reused"),
+}
+UNKNOWN = ". The outcome is unknown, so repeat it with the same Idempotency-Key"
+GATEWAY = {401, 403, 404, 413, 429, 500, 503}  # what API Gateway answers by itself, too
 KEY = {
     "name": "Idempotency-Key",
     "description": "Repeats of this request with this key take effect once. Kept for a day.",
@@ -70,51 +138,70 @@ IF_NONE_MATCH = {
 HEADERS = {
     "ETag": {"description": "The version of what is shown, where it has one", "schema": {"type": "string"}},
     "Idempotency-Replayed": {"description": "The answer is the first one's", "schema": {"const": "true"}},
-    "Retry-After": {"description": "Seconds to wait", "required": True, "schema": {"type": "string"}},
+    "Retry-After": {"description": "Seconds to wait; API Gateway itself does not say it", "schema": {"type": "string"}},
 }
-# What data may hold (fields.MissionData)
-JSON_VALUE: dict[str, Any] = {
-    "description": "JSON that EventBridge takes, too: integers of 64 bits, no U+0000, 64 levels.",
-    "anyOf": [
-        {"type": "null"},
-        {"type": "boolean"},
-        {"type": "integer", "minimum": INT64.start, "maximum": INT64.stop - 1},
-        {"type": "number"},
-        {"type": "string", "pattern": NO_NUL},
-        {"type": "array", "items": {"$ref": f"{REF}JsonValue"}},
-        {"type": "object", "additionalProperties": {"$ref": f"{REF}JsonValue"}},
-    ],
+# Schemas that no model has. A generator that reads one media type of an answer alone reads the first one: AnyError
+GATEWAY_ERROR: dict[str, Any] = {
+    "description": "An error of API Gateway, which stands before the service.",
+    "type": "object",
+    "properties": {"message": {"type": "string"}},
+    "required": ["message"],
 }
+ANY_ERROR: dict[str, Any] = {
+    "description": "An error: of the service, or of API Gateway.",
+    "anyOf": [{"$ref": f"{REF}Problem"}, {"$ref": f"{REF}GatewayError"}],
+}
+MOMENT = TypeAdapter(Moment).json_schema()
+
+
+class Schemas(GenerateJsonSchema):
+    """Schemas of bodies as generators of clients take them.
+
+    They have no titles of fields, by which generators name classes, and no defaults: openapi-typescript makes a member
+    that has one a required one, and openapi-python-client drops a model that has {} as one.
+    """
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
+
+    def default_schema(self, schema: Any) -> dict[str, Any]:
+        made = super().default_schema(schema)
+        made.pop("default", None)
+        return made
 
 
 def openapi() -> dict[str, Any]:
     """The OpenAPI 3.1 document of all functions."""
-    schemas: dict[str, Any] = {}
+    schemas: dict[str, Any] = {"AnyError": ANY_ERROR, "GatewayError": GATEWAY_ERROR}
     schema(Problem, "serialization", schemas)
     paths: dict[str, Any] = {}
     documented = {route.function: route for route in routes()}
     for name in OPERATIONS:
         module, route = importlib.import_module(f"functions.{name}.app"), documented[name]
         paths.setdefault(route.path, {})[route.method.lower()] = operation(module, name, route, schemas)
+    words = "Unix seconds, or ISO 8601 with a time zone."
+    moment = {"Moment": {"description": words, "examples": [1703001234.567], **MOMENT}}
     return {
         "openapi": "3.1.0",
         "info": {"title": "Missions", "version": VERSION, "description": "Tracks missions through their life."},
-        "servers": [{"url": "/"}],
-        "paths": paths,
-        "components": {"schemas": named_without_nul(dict(sorted(schemas.items())))},
+        "servers": SERVERS,
+        "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
+        "paths": with_moments(paths),
+        "components": {
+            "schemas": dict(sorted({**with_moments(schemas), **moment}.items())),
+            "examples": {name: {"value": value} for name, value in examples.problems().items()},
+            "securitySchemes": SECURITY,
+        },
     }
 
 
-def named_without_nul(node: Any) -> Any:
-    """The same schemas; an object of any JSON has no name with U+0000 in it."""
+def with_moments(node: Any) -> Any:
+    """The same schemas, in which a moment is a schema with a name."""
     match node:
         case dict():
-            made = {name: named_without_nul(value) for name, value in node.items()}
-            if made.get("additionalProperties") == {"$ref": f"{REF}JsonValue"}:
-                made["propertyNames"] = {"pattern": NO_NUL}
-            return made
+            return {"$ref": f"{REF}Moment"} if node == MOMENT else {k: with_moments(v) for k, v in node.items()}
         case list():
-            return [named_without_nul(each) for each in node]
+            return [with_moments(each) for each in node]
     return node
 
 
@@ -140,50 +227,74 @@ def operation(module: ModuleType, name: str, route: Route, schemas: dict[str, An
     }
     parameters += [{"in": "header", "required": False, **header} for call, header in headers.items() if call in reads]
     function = getattr(module, name)
-    made: dict[str, Any] = {"summary": inspect.getdoc(function), "operationId": name}
+    made: dict[str, Any] = {
+        "tags": [OPERATIONS[name]],
+        "summary": inspect.getdoc(function),
+        "operationId": name,
+        # of either, as the template is deployed; sign-in has no scopes here
+        "security": [] if route.scopes is None else [{kind: list(route.scopes)} for kind in SECURITY],
+    }
     if parameters:
         made["parameters"] = parameters
     if body:
         sent = schema(body, "validation", schemas)
-        content = {"schema": sent, "example": example(sent, schemas)}
+        content = {"schema": sent, **shown(sent, schemas)}
         required = "body_or_nothing" not in reads
         made["requestBody"] = {"required": required, "content": {"application/json": content}}
 
     (answer,) = get_args(get_type_hints(function)["return"])
     success = schema(answer, "serialization", schemas) if answer is not NoneType else {}
     own_answers: dict[int, str] = getattr(module, "ANSWERS", {200: "Done"})
-    errors = {503, *(status for status in own_answers if status >= 400)}
+    errors = {429, 500, 503, *(status for status in own_answers if status >= 400)}
     errors |= {400, 413, 415, 422} if body else {422} if in_path or "query" in reads else set()
     errors |= {404, 410} if in_path and name != "delete_mission" else {404} if in_path else set()
-    errors |= {403} if "namespace" in reads or "write" in reads else set()
-    made["responses"] = {
-        str(status): response(status, own_answers, success, reads, schemas)
-        for status in sorted({*own_answers, *errors})
+    errors |= {401, 403} if route.scopes is not None else set()
+    codes = CODES | {
+        409: CONFLICTS.get(name, ()),
+        422: tuple(code for call in reads for code in INVALID.get(call, ())),
+        500: ("broken_record",) if in_path else (),
     }
+    if any(each["name"] == "cursor" for each in parameters):
+        codes[422] += ("invalid_cursor",)
+    answers = {status: refusal(status, codes.get(status, ())) for status in errors}
+    answers |= {status: answered(name, status, success, reads, schemas) for status in own_answers if status < 400}
+    made["responses"] = {
+        str(status): {"description": own_answers.get(status) or ERRORS[status], **answers[status]}
+        for status in sorted(answers)
+    }
+    if "write" in reads:
+        made["responses"]["503"]["description"] += UNKNOWN
     return made
 
 
-def response(
-    status: int, own: dict[int, str], success: dict[str, Any], reads: dict[str, Any], schemas: dict[str, Any]
+def answered(
+    name: str, status: int, success: dict[str, Any], reads: dict[str, Any], schemas: dict[str, Any]
 ) -> dict[str, Any]:
-    """What an operation may answer with this status."""
-    answer: dict[str, Any] = {"description": own.get(status) or ERRORS[status]}
-    if status == 503 and "write" in reads:
-        answer["description"] += ". The outcome is unknown, so repeat it with the same Idempotency-Key"
+    """What an operation answers when nothing is wrong: its body, if it has one, and its headers."""
+    answer: dict[str, Any] = {}
     if status < 300 and status != 204:
-        answer["content"] = {"application/json": {"schema": success, "example": example(success, schemas)}}
-    elif status >= 400:
-        answer["content"] = {"application/problem+json": {"schema": {"$ref": f"{REF}Problem"}}}
-    if status == 404:
-        message = {"type": "object", "properties": {"message": {"type": "string"}}, "required": ["message"]}
-        answer["content"]["application/json"] = {"schema": message}
+        own = examples.missions().get(name)
+        content = {"schema": success, **({"example": own} if own else shown(success, schemas))}
+        answer["content"] = {"application/json": content}
     tagged = success.get("$ref") == f"{REF}Mission" or "respond_view" in reads
-    shown = ["ETag"] if tagged and status < 400 and status != 204 else []
-    shown += ["Idempotency-Replayed"] if "write" in reads and status < 300 and status != 204 else []
-    shown += ["Retry-After"] if status == 503 else []
-    if shown:
-        answer["headers"] = {name: HEADERS[name] for name in shown}
+    headers = ["ETag"] if tagged and status != 204 else []
+    headers += ["Idempotency-Replayed"] if "write" in reads and status < 300 and status != 204 else []
+    if headers:
+        answer["headers"] = {header: HEADERS[header] for header in headers}
     return answer
+
+
+def refusal(status: int, codes: tuple[str, ...]) -> dict[str, Any]:
+    """What an operation answers with this status: with one of these codes, or in the form of API Gateway."""
+    content: dict[str, Any] = {}
+    if status in GATEWAY:
+        form = f"{REF}AnyError" if codes else f"{REF}GatewayError"
+        content["application/json"] = {"schema": {"$ref": form}, "example": {"message": MESSAGES[status]}}
+    if codes:
+        shown = {code: {"$ref": EXAMPLE + code} for code in codes}
+        content["application/problem+json"] = {"schema": {"$ref": f"{REF}Problem"}, "examples": shown}
+    headers = {"headers": {"Retry-After": HEADERS["Retry-After"]}} if status == 503 else {}
+    return {"content": content, **headers}
 
 
 def reads_of(module: ModuleType) -> dict[str, Any]:
@@ -201,12 +312,20 @@ def reads_of(module: ModuleType) -> dict[str, Any]:
 def schema(kind: Any, mode: Any, schemas: dict[str, Any]) -> dict[str, Any]:
     """The schema of a model, or of one of several, with all that it refers to put among the schemas."""
     adapter = kind if isinstance(kind, TypeAdapter) else TypeAdapter(kind)
-    made = adapter.json_schema(mode=mode, ref_template=REF + "{model}")
-    schemas |= made.pop("$defs", {}) | {"JsonValue": JSON_VALUE}  # of which pydantic says nothing
+    made = adapter.json_schema(mode=mode, ref_template=REF + "{model}", schema_generator=Schemas)
+    schemas |= made.pop("$defs", {})
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         schemas[kind.__name__] = made
         return {"$ref": f"{REF}{kind.__name__}"}
     return dict(made)
+
+
+def shown(schema: dict[str, Any], schemas: dict[str, Any]) -> dict[str, Any]:
+    """The example of a schema; of one that is one of several, an example of each, by its name."""
+    kinds = [each["$ref"] for each in schema.get("oneOf") or schema.get("anyOf") or ()]
+    if kinds:
+        return {"examples": {kind.removeprefix(REF): {"value": example({"$ref": kind}, schemas)} for kind in kinds}}
+    return {"example": example(schema, schemas)}
 
 
 def example(schema: dict[str, Any], schemas: dict[str, Any]) -> Any:
@@ -216,8 +335,6 @@ def example(schema: dict[str, Any], schemas: dict[str, Any]) -> Any:
             return first
         case {"$ref": reference}:
             return example(schemas[reference.removeprefix(REF)], schemas)
-        case {"oneOf": [first, *_]}:
-            return example(first, schemas)
         case {"anyOf": kinds}:
             return None if {"type": "null"} in kinds else example(kinds[0], schemas)
         case {"type": "array", "items": items}:
@@ -243,7 +360,7 @@ def documents() -> dict[Path, str]:
     """Each document's file and text."""
     made = {OPENAPI: openapi(), **event_documents.documents()}
     texts = {path: json.dumps(document, indent=2, ensure_ascii=False) + "\n" for path, document in made.items()}
-    return {**texts, costs.DOCUMENT: costs.document()}
+    return {**texts, costs.DOCUMENT: costs.document(), unasync.TARGET.relative_to(ROOT): unasync.synchronous()}
 
 
 def main() -> int:

@@ -152,6 +152,16 @@ def _json_object(limit: int) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _shown_object(limit: int) -> Any:
+    """What the documents say of _json_object. A schema that refers to itself is one that generators cannot read."""
+    words = (
+        f"A JSON object of at most {limit:,} bytes and {MAX_DEPTH} levels. Its integers have at most 64 bits, its "
+        "numbers are finite, and no text in it has U+0000."
+    )
+    names: dict[str, Any] = {"propertyNames": {"pattern": NO_NUL}}
+    return Annotated[dict[str, Any], Field(title="Data", description=words, json_schema_extra=names)]
+
+
 def _null_as(empty: Any, kind: Any) -> BeforeValidator:
     """Take null as empty, as the specification's code does (`mission.description or ""`)."""
     return BeforeValidator(lambda value: type(empty)() if value is None else value, json_schema_input_type=kind)
@@ -203,9 +213,8 @@ Message = Annotated[
     AfterValidator(_no_nul),
     AfterValidator(_message_size),
 ]
-_NULL_AS_EMPTY = _null_as({}, dict[str, JsonValue] | None)
-MissionData = Annotated[dict[str, JsonValue], _json_object(65536), _NULL_AS_EMPTY]
-LogData = Annotated[dict[str, JsonValue], _json_object(16384), _NULL_AS_EMPTY]
+MissionData = Annotated[dict[str, JsonValue], _json_object(65536), _null_as({}, _shown_object(65536) | None)]
+LogData = Annotated[dict[str, JsonValue], _json_object(16384), _null_as({}, _shown_object(16384) | None)]
 
 
 def _several(value: Any) -> Any:

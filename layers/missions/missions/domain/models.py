@@ -123,7 +123,7 @@ class StatusUpdate(_Request):
 
 
 class MissionLogEntry(_Request):
-    """A log entry to append: message up to 8 KiB, data up to 16 KiB of JSON."""
+    """A log entry to append: message up to 8 KiB, data up to 16 KiB of JSON. Its level is info, if it names none."""
 
     model_config = _example(level="info", message="Deployment step 3/5 completed", data={"step": 3})
 
@@ -208,14 +208,10 @@ class Cancel(_Request):
     model_config = ConfigDict(
         json_schema_extra={
             "examples": [{"filter": {"tags": ["env=prod"]}, "reason": "superseded"}],
-            "oneOf": [
-                {
-                    "required": ["ids"],
-                    "properties": {"ids": {"type": "array"}},
-                    "not": {"required": ["cursor"], "properties": {"cursor": {"type": "string"}}},
-                },
-                {"required": ["filter"], "properties": {"filter": {"type": "object"}}},
-            ],
+            # Either ids or a filter, and a cursor only with a filter. Generators make models of the parts of a oneOf
+            "if": {"required": ["ids"], "properties": {"ids": {"type": "array"}}},
+            "then": {"properties": {"filter": {"type": "null"}, "cursor": {"type": "null"}}},
+            "else": {"required": ["filter"], "properties": {"filter": {"type": "object"}}},
         }
     )
 
@@ -372,6 +368,13 @@ class LogPage(_Model):
     `poll_cursor` asks, with order=oldest, for exactly what is appended after this page; on a later page of the newest
     first it is null.
     """
+
+    model_config = _example(
+        mission_id="deploy-42",
+        log=[{"timestamp": 1703001350.789, "level": "info", "message": "Deployment step 3/5 completed", "data": {}}],
+        next_cursor=None,
+        poll_cursor="b2xkZXN0IDM",
+    )
 
     mission_id: str
     log: list[LogEntry]
