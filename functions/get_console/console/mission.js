@@ -149,7 +149,7 @@ export function show(main, { id, board }) {
       Timeout: limit(m.timeout),
       "Heartbeat timeout": limit(m.heartbeat_timeout),
       Deadline: when(m.deadline),
-      "Not before": when(m.not_before),
+      "Not before": m.status === "PENDING" ? when(m.not_before) : null,
       Attempt: `${m.attempt}${m.attempt <= m.retries + 1 && m.retries ? ` of ${m.retries + 1}` : ""}`,
       Backoff: m.backoff ? limit(m.backoff, ", twice as long after each attempt") : null,
       Retention: limit(m.retention, " after its end"),

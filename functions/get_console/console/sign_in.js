@@ -14,10 +14,10 @@ export async function begin() {
   const answer = await fetch("console/config.json", { cache: "no-store", signal: AbortSignal.timeout(10_000) });
   if (!answer.ok) throw new Error(`The configuration cannot be read: ${answer.status}`);
   Object.assign(config, await answer.json());
-  const given = /^#key=([\w-]+)$/.exec(location.hash);
+  const given = /^#key=([\w-]+)(\/.*)?$/.exec(location.hash);
   if (given) {
     localStorage.setItem(KEY, given[1]); // for this origin, with its port, and so for other tabs
-    history.replaceState(null, "", location.pathname);
+    history.replaceState(null, "", `${location.pathname}#${given[2] ?? "/"}`);
   }
   return config.issuer ? comeBack() : "";
 }
