@@ -30,9 +30,9 @@ from missions_client import (
     Unreachable,
 )
 
-from local.processes import unused_port
+from local.processes import ROOT, unused_port
 from tests.client.api import BUSY, MISSION, Break, Double, Say, Step, Wait, problem
-from tests.client.conftest import FAST, ROOT
+from tests.client.conftest import FAST
 
 HTML = {"Content-Type": "text/html; charset=utf-8"}
 PAGE = b"<!doctype html><title>Welcome to nginx</title>"

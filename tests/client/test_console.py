@@ -7,7 +7,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from missions_client.console import Server
 from local.eventbridge import REGION
 from local.processes import unused_port
 from local.sign_in import CREDENTIALS
-from local.stack import wait_until_ready
+from tests.stack import running
 
 ROOT = Path(__file__).parents[2]
 
@@ -32,22 +31,8 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture(scope="module")
 def signed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a stack of `make run` that takes signed requests only."""
-    folder = tmp_path_factory.mktemp("signed")
-    ports = {name: str(unused_port()) for name in ("PORT", "EVENTS_PORT", "REDIS_PORT")}
-    paths = {"PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "layers/missions"))), "AUTH": "iam"}
-    with (folder / "output").open("w") as output:
-        command = [sys.executable, "-m", "local.run"]
-        process = subprocess.Popen(command, cwd=folder, env=os.environ | paths | ports, stdout=output, stderr=output)
-        try:
-            url = f"http://127.0.0.1:{ports['PORT']}"
-            wait_until_ready(url)
-            while "Missions is ready" not in (told := (folder / "output").read_text()):
-                assert process.poll() is None, told
-                time.sleep(0.1)
-            yield url
-        finally:
-            process.terminate()
-            process.wait(20)
+    with running(tmp_path_factory.mktemp("signed"), AUTH="iam") as (url, _):
+        yield url
 
 
 def auth() -> SigV4:

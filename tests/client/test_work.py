@@ -25,8 +25,9 @@ from missions_client import (
     Work,
 )
 
+from local.processes import ROOT
 from tests.client.api import BUSY, MISSION, Asked, Break, Double, Say, Step, problem
-from tests.client.conftest import FAST, ROOT
+from tests.client.conftest import FAST
 
 RUNNING = MISSION | {"status": "RUNNING", "version": 2}
 

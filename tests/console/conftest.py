@@ -6,9 +6,6 @@ and so if anything is kept away by the Content-Security-Policy.
 
 import os
 import shutil
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,10 +17,8 @@ import redis
 import requests
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 
-from local.processes import unused_port
-from local.stack import wait_until_ready
+import tests.stack
 
-ROOT = Path(__file__).parents[2]
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "chrome")
 WIDE = {"width": 1280, "height": 800}
 PATIENCE = 10_000  # milliseconds that the page may take where no test says otherwise
@@ -38,8 +33,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 class Stack:
     """A stack of `make run`, with the API to make traffic."""
 
-    def __init__(self, port: int, redis_port: int) -> None:
-        self.url = f"http://127.0.0.1:{port}"
+    def __init__(self, url: str, redis_port: int) -> None:
+        self.url = url
         self.redis = redis.Redis(port=redis_port, decode_responses=True)
         self._session = requests.Session()
 
@@ -65,24 +60,10 @@ class Stack:
 @contextmanager
 def running(folder: Path, **settings: str) -> Iterator[Stack]:
     """`make run` in this folder, on free ports."""
-    ports = {name: unused_port() for name in ("PORT", "EVENTS_PORT", "REDIS_PORT")}
-    paths = {"PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "layers/missions")))}
-    environment = os.environ | paths | settings | {name: str(port) for name, port in ports.items()}
-    with (folder / "output").open("w") as output:
-        command = [sys.executable, "-m", "local.run"]
-        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=output, stderr=output)
-        try:
-            stack = Stack(ports["PORT"], ports["REDIS_PORT"])
-            wait_until_ready(stack.url)
-            while "Missions is ready" not in (told := (folder / "output").read_text()):
-                assert process.poll() is None, told
-                time.sleep(0.1)
-            yield stack
-            stack.redis.close()
-        finally:
-            process.terminate()
-            process.wait(20)
-    assert "Traceback" not in (folder / "output").read_text()
+    with tests.stack.running(folder, **settings) as (url, redis_port):
+        stack = Stack(url, redis_port)
+        yield stack
+        stack.redis.close()
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,8 @@ import pytest
 from missions.storage import keys
 from playwright.sync_api import Page, expect
 
-from tests.console.conftest import ROOT, Stack, running
+from local.processes import ROOT
+from tests.console.conftest import Stack, running
 
 SMALLEST = 10_000  # bytes; an empty page has fewer
 

@@ -15,8 +15,7 @@ import pytest
 import requests
 
 from local.documents import OPENAPI, OPERATIONS
-from local.processes import unused_port
-from local.stack import wait_until_ready
+from tests.stack import running
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = "generated_missions"
@@ -48,25 +47,8 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A stack of `make run` at which callers sign in with a token."""
-    folder = tmp_path_factory.mktemp("stack")
-    ports = {name: str(unused_port()) for name in ("PORT", "EVENTS_PORT", "REDIS_PORT")}
-    paths = {"PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "layers/missions")))}
-    with (folder / "output").open("w") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "local.run"],
-            cwd=folder,
-            env=os.environ | paths | ports | {"AUTH": "jwt"},
-            stdout=output,
-            stderr=output,
-        )
-        try:
-            url = f"http://127.0.0.1:{ports['PORT']}"
-            wait_until_ready(url, alive=lambda: process.poll() is None)
-            yield url
-        finally:
-            process.terminate()
-            process.wait(20)
-    assert "Traceback" not in (folder / "output").read_text()
+    with running(tmp_path_factory.mktemp("stack"), AUTH="jwt") as (url, _):
+        yield url
 
 
 class Api:
