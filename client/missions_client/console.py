@@ -105,14 +105,15 @@ class Handler(BaseHTTPRequestHandler):
         """The body, which is read in any case: what is left of it would be the next request. None if it is refused."""
         lengths = self.headers.get_all("content-length", ["0"])
         if not LOCAL.fullmatch(self.headers.get("host", "").lower()):
-            self._told(403, "This host is not served")  # a page could have a name that leads to 127.0.0.1
+            refused = 403, "This host is not served"  # a page could have a name that leads to 127.0.0.1
         elif "transfer-encoding" in self.headers or len(lengths) > 1 or not re.fullmatch("[0-9]{1,9}", lengths[0]):
-            self._told(411, "Content-Length must be given, once")
+            refused = 411, "Content-Length must be given, once"
         elif int(lengths[0]) > MAX_BODY:
-            self._told(413, "Request Entity Too Large")
+            refused = 413, "Request Entity Too Large"
         else:
             return self.rfile.read(int(lengths[0]))
         self.close_connection = True
+        self._told(*refused)
         return None
 
     def _has_key(self) -> bool:
@@ -148,6 +149,8 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response_only(status)
         for name, value in headers.items():
             self.send_header(name, value)
+        if self.close_connection:
+            self.send_header("Connection", "close")
         if status not in (204, 304):
             self.send_header("Content-Length", str(len(body)))
         self.end_headers()
