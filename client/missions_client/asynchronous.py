@@ -130,9 +130,9 @@ class AsyncClient:
             for each in page.missions:
                 yield each
             left = None if left is None else left - len(page.missions)
-            cursor = page.next_cursor
-            if cursor is None:
+            if page.next_cursor is None:
                 return
+            cursor = transport.onward(cursor, page.next_cursor)
 
     async def page(
         self,
@@ -220,6 +220,8 @@ class AsyncClient:
         Any number, in as many requests as that takes. They are sent while the answers are asked for.
         """
         known = None if ids is None else builtins.list(ids)
+        if known == []:
+            return
         cursor = None
         for each in transport.keys(key):
             if known is not None:
@@ -230,9 +232,9 @@ class AsyncClient:
             page = await self._cancel(post(f"{ROOT}/cancel", body, each))
             for result in page.results:
                 yield result
-            cursor = page.next_cursor
-            if not known and cursor is None:
+            if not known and page.next_cursor is None:
                 return
+            cursor = page.next_cursor and transport.onward(cursor, page.next_cursor)
 
     async def delete(self, mission_id: str) -> None:
         """Remove a mission that is finished, with its log."""
@@ -276,9 +278,9 @@ class AsyncClient:
             for each in page.log:
                 yield each
             left = None if left is None else left - len(page.log)
-            cursor = page.next_cursor
-            if cursor is None:
+            if page.next_cursor is None:
                 return
+            cursor = transport.onward(cursor, page.next_cursor)
 
     async def log_page(
         self,
@@ -346,6 +348,8 @@ class AsyncClient:
         StaleVersion if a worker claimed it before it was started.
         """
         members = {"heartbeat_timeout": SILENCE, **members}
+        if key is None and "id" not in members:  # with one of them, it must be the same when it is repeated
+            members.setdefault("not_before", time.time() + SILENCE)  # no worker gets it before it is started
         return AsyncWork(self, lambda: self._begin(name, key, members), forgiving=False)
 
     async def work(
@@ -365,10 +369,13 @@ class AsyncClient:
         catch it around the `with` to go on with the next mission.
         """
         answered, failed = False, False
-        key = str(uuid4())
+        key, since = str(uuid4()), time.monotonic()
         while not (until and until()):
             try:
                 mission = await self.claim(tags=tags, lease=lease, worker=worker, key=key)
+                # An answer that comes late is that of the first attempt, and its lease may have ended since
+                if mission and (failed or time.monotonic() - since > lease / 3):
+                    mission = mission if (await self.get(mission.id)).status == "RUNNING" else None
             except (Unreachable, Busy, Broken) as error:
                 if not answered or (isinstance(error, Broken) and error.code):
                     raise
@@ -376,18 +383,19 @@ class AsyncClient:
                 failed = True
                 await tasks.sleep(idle)
                 continue  # with the same key: the API may have given a mission, and its answer was lost
-            late = failed
+            except (NotFound, Removed):
+                mission = None  # it was claimed, and removed since
             answered, failed = True, False
-            key = str(uuid4())
+            key, since = str(uuid4()), time.monotonic()
             if mission is None:
                 await tasks.sleep(idle)
+                since = time.monotonic()
                 continue
-            if late and (await self.get(mission.id)).status != "RUNNING":
-                continue  # the answer is that of the first attempt, and its lease has ended since
             work = AsyncWork(self, mission, forgiving=True)
             yield work
             if not work.entered:
                 raise RuntimeError(f"Mission '{mission.id}' is claimed, but not worked on: `with work:` is missing.")
+            since = time.monotonic()
 
     async def _begin(self, name: str, key: str | None, members: NewMission) -> Mission:
         created = await self.create(name, key=key, **members)
@@ -466,6 +474,7 @@ class AsyncWork:
         self._ended: str | None = None  # how somebody else ended it
         self._said: dict[str, Any] = {}  # by progress(): made anew each time, so that threads see old or new
         self._tried = self._sent = self._said
+        self._unheard = False  # the last heartbeat had no answer
         self.entered = False
         if isinstance(begin, Mission):
             self.mission = begin
@@ -496,6 +505,7 @@ class AsyncWork:
         characters on one line.
         """
         self._raise_if_ended()
+        value = None if value is None else float(value)  # a Decimal, or a number of another library
         if value is not None and not 0 <= value <= 1:
             raise ValueError(f"progress is from 0 to 1, not {value}")
         self._said = self._said | given(progress=value, note=text.note(note) if note else None)
@@ -536,6 +546,7 @@ class AsyncWork:
             if time.monotonic() >= due or self._said is not self._tried:
                 due = time.monotonic() + every
                 ended = await self._show_life()
+                due = min(due, time.monotonic() + 1.0) if self._unheard else due
                 if not self._done.is_set():  # else it may have seen the end that this program told
                     self._ended = self._ended or ended
 
@@ -546,9 +557,11 @@ class AsyncWork:
             sign = await self._client._heartbeat(self.id, said, Retry(attempts=1), timeout=10.0)
         except (NotFound, Removed) as error:
             return str(error)
-        except MissionsError as error:
+        except Exception as error:  # of a function that gives a token, too: the next one may arrive
             _log.info("A heartbeat of mission '%s' failed: %s", self.id, error)
+            self._unheard = True
             return None
+        self._unheard = False
         self._sent = said
         if sign.status == "RUNNING":
             return None

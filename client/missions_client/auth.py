@@ -8,13 +8,17 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from missions_client import aws
 from missions_client.errors import MissionsError, SignInRefused
 
 API_GATEWAY = re.compile(r"[a-z0-9-]+\.execute-api\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(\.cn)?")
 
 
 class Bearer(httpx.Auth):
-    """Sends a token. A function that gives one is called for each request, and once more if the answer is 401."""
+    """Sends a token. A function that gives one is called for each request, and once more if the answer is 401.
+
+    If it keeps what it gave, it should have a method `forget`, which is called before that.
+    """
 
     def __init__(self, token: str | Callable[[], str]) -> None:
         self._token = token
@@ -23,6 +27,8 @@ class Bearer(httpx.Auth):
         """Add the header."""
         request.headers["Authorization"] = used = self._header()
         response = yield request
+        if response.status_code == 401 and hasattr(self._token, "forget"):
+            self._token.forget()
         if response.status_code == 401 and (new := self._header()) != used:
             request.headers["Authorization"] = new
             yield request
@@ -44,17 +50,11 @@ class SigV4(httpx.Auth):
     requires_request_body = True
 
     def __init__(self, region: str, *, profile: str | None = None, credentials: Any = None) -> None:
-        try:
-            import botocore.exceptions
-            import botocore.session
-        except ImportError:
-            raise MissionsError("Signing needs botocore: pip install 'missions-client[aws]'") from None
         self._region = region
-        self._credentials: Any
-        try:
-            self._credentials = credentials or botocore.session.Session(profile=profile).get_credentials()
-        except botocore.exceptions.BotoCoreError as error:
-            raise SignInRefused(401, {"detail": str(error)}) from None
+        self._credentials: Any = credentials
+        if credentials is None:
+            with aws.errors():
+                self._credentials = aws.session(profile).get_credentials()
         if self._credentials is None:
             raise SignInRefused(401, {"detail": "there are no AWS credentials"})
 
@@ -62,13 +62,10 @@ class SigV4(httpx.Auth):
         """Add the signature."""
         from botocore.auth import SigV4Auth
         from botocore.awsrequest import AWSRequest
-        from botocore.exceptions import BotoCoreError
 
         signed = AWSRequest(request.method, str(request.url), data=request.content)
-        try:
+        with aws.errors():
             SigV4Auth(self._credentials.get_frozen_credentials(), "execute-api", self._region).add_auth(signed)
-        except BotoCoreError as error:
-            raise SignInRefused(401, {"detail": str(error)}) from None
         request.headers.update(dict(signed.headers.items()))
         yield request
 

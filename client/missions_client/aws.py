@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
-from missions_client.config import Misconfigured
 from missions_client.errors import MissionsError, SignInRefused, Unreachable, one_line
 
 MISSING = "This needs botocore: pip install 'missions-client[aws]'"
@@ -18,17 +17,17 @@ def region(url: str, profile: str | None) -> str:
 
     if at := API_GATEWAY.fullmatch(urlsplit(url).hostname or ""):
         return at["region"]
-    with _errors():
-        found = _session(profile).get_config_variable("region")
+    with errors():
+        found = session(profile).get_config_variable("region")
     if not found:
-        raise Misconfigured(f"The profile '{profile}' has no region to sign for: aws configure set region ...")
+        raise MissionsError(f"The profile '{profile}' has no region to sign for: aws configure set region ...")
     return str(found)
 
 
 def outputs(stack: str, profile: str | None) -> dict[str, str]:
     """The outputs of a stack of CloudFormation. Raises MissionsError."""
-    with _errors():
-        answer = _session(profile).create_client("cloudformation").describe_stacks(StackName=stack)
+    with errors():
+        answer = session(profile).create_client("cloudformation").describe_stacks(StackName=stack)
     return {each["OutputKey"]: each["OutputValue"] for each in answer["Stacks"][0].get("Outputs", ())}
 
 
@@ -40,12 +39,12 @@ class Operator:
         if not name:
             raise MissionsError(f"The stack {stack} has no output OperatorFunctionName. Is it one of Missions?")
         self._name = name
-        with _errors():
-            self._client: Any = _session(profile).create_client("lambda")
+        with errors():
+            self._client: Any = session(profile).create_client("lambda")
 
     def __call__(self, payload: Any) -> Any:
         """What it answers. Raises MissionsError, also if it failed."""
-        with _errors():
+        with errors():
             answer = self._client.invoke(FunctionName=self._name, Payload=json.dumps(payload))
             said = json.loads(answer["Payload"].read())
         if "FunctionError" in answer:
@@ -53,7 +52,7 @@ class Operator:
         return said
 
 
-def _session(profile: str | None) -> Any:
+def session(profile: str | None) -> Any:
     try:
         import botocore.session
     except ImportError:
@@ -62,7 +61,7 @@ def _session(profile: str | None) -> Any:
 
 
 @contextmanager
-def _errors() -> Iterator[None]:
+def errors() -> Iterator[None]:
     """Errors of botocore as those of this package."""
     try:
         import botocore.exceptions as of
@@ -78,7 +77,9 @@ def _errors() -> Iterator[None]:
     except (of.NoCredentialsError, of.PartialCredentialsError, of.ProfileNotFound, of.TokenRetrievalError,
             of.SSOError) as error:  # fmt: skip
         raise SignInRefused(401, {"detail": str(error)}) from None
-    except of.HTTPClientError as error:
+    except (of.HTTPClientError, of.ConnectionError) as error:
         raise Unreachable(f"AWS does not answer: {one_line(str(error))}") from None
     except of.BotoCoreError as error:
         raise MissionsError(f"AWS cannot be asked: {one_line(str(error))}") from None
+    except RuntimeError as error:  # credentials that have expired, and could not be had anew
+        raise SignInRefused(401, {"detail": str(error)}) from None

@@ -92,6 +92,10 @@ class TokenCommand:
             self._until = time.monotonic() + TOKEN_LIFE
         return self._token
 
+    def forget(self) -> None:
+        """The token was refused: run the command again for the next one."""
+        self._until = 0.0
+
     def _run(self) -> str:
         import shlex
         import subprocess
@@ -161,7 +165,10 @@ def path() -> Path:
 def folder(variable: str, usual: str) -> Path:
     """The folder of this program below the one that the variable names, or below the usual one of the home."""
     named = os.environ.get(variable, "")
-    return (Path(named) if os.path.isabs(named) else Path("~", usual).expanduser()) / "missions"
+    try:
+        return (Path(named) if os.path.isabs(named) else Path("~", usual).expanduser()) / "missions"
+    except RuntimeError:  # this user has no home, as in some containers
+        return Path("/nonexistent/missions")
 
 
 def read() -> tuple[str | None, dict[str, Context]]:

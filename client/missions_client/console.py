@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import parse_qsl, quote, urlencode
 
 import httpx
 
@@ -130,6 +131,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def _forward(self, path: str, body: bytes, signed: bool = True) -> None:
         headers = {name: value for name, value in self.headers.items() if name.lower() in PASSED}
+        path, _, query = path.partition("?")
+        if query:  # a signature counts only with %20, where browsers write +
+            path += "?" + urlencode(parse_qsl(query, keep_blank_values=True), quote_via=quote)
         try:
             sign_in = httpx.USE_CLIENT_DEFAULT if signed else None
             answer = self.server.client.request(

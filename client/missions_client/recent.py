@@ -12,6 +12,7 @@ from missions_client.config import Settings, folder
 
 KEPT = 1000
 SHORTEST = 8  # characters of an id that are shown at least
+_ID = re.compile(r"[A-Za-z0-9._~-]{1,128}")
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
@@ -30,7 +31,8 @@ class Recent:
 
     def add(self, ids: Iterable[str]) -> None:
         """Remember these."""
-        both = list(dict.fromkeys([*ids, *self.ids]))[:KEPT]
+        # What is no id of the API would be put on a command line by the completion of a shell
+        both = list(dict.fromkeys([*filter(_ID.fullmatch, ids), *self.ids]))[:KEPT]
         if both == self.ids:
             return
         self.ids = both

@@ -44,7 +44,18 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from missions_client import text
-from missions_client.errors import ApiError, Broken, Busy, Conflict, Invalid, MissionsError, Removed, Unreachable
+from missions_client.errors import (
+    ApiError,
+    Broken,
+    Busy,
+    Conflict,
+    Invalid,
+    MissionsError,
+    Removed,
+    SignInRefused,
+    Unreachable,
+    one_line,
+)
 from missions_client.spool import GAP, INFO, WARNING, Line, Spool, about_gap, counted
 
 if TYPE_CHECKING:  # they take a tenth of a second to load; the command starts before
@@ -62,6 +73,7 @@ FOR_OUTCOME = 5.0  # seconds of `flush` that are kept for the outcome, at most
 NOT_BEFORE = 86_400  # seconds; see Report._tell
 CHUNK = 64 * 1024  # bytes read at once; also what a pipe holds
 LAST_LINES = 20  # lines in the reason of a failure, as far as there is room
+AGAIN = (Unreachable, Busy, Broken, SignInRefused)
 LEVELS: "dict[bytes, Level]" = {INFO: "info", WARNING: "warning", GAP: "warning"}
 PASSED_ON = {signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2}
 FROM_TERMINAL = {signal.SIGINT, signal.SIGQUIT}
@@ -116,9 +128,10 @@ def main(
         outputs = child.start(command, os.environ | {"MISSION_ID": report.id, "MISSIONS_URL": url}, mask)
     except Interrupted:
         return SIGNALLED + child.interrupted
-    except OSError as error:
-        code = NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE
-        why = f"{command[0]}: {'not found' if code == NOT_FOUND else error.strerror}"
+    except (OSError, ValueError) as error:  # ValueError: an empty name
+        known = isinstance(error, OSError) and error.errno != errno.ENOENT
+        code = NOT_EXECUTABLE if known else NOT_FOUND
+        why = f"{command[0]}: {error.strerror if isinstance(error, OSError) and known else 'not found'}"
         say(why)
     else:
         for source, target, kind in zip(outputs, (1, 2), (INFO, WARNING), strict=True):
@@ -129,7 +142,10 @@ def main(
     if pumps:
         code = child.wait()
         # One that waits for whoever reads our output waits for ever, as the command would; a signal ends that
+        until = time.monotonic() + 2 * HELD_OPEN
         while any(each.is_alive() for each in pumps) and not child.interrupted:
+            if child.signalled and time.monotonic() > until:
+                break
             time.sleep(0.01)
         if code < 0:
             why, code = f"The command was ended by signal {-code} ({signal.strsignal(-code)}).", SIGNALLED - code
@@ -152,6 +168,7 @@ class Child:
 
     def __init__(self) -> None:
         self.interrupted = 0  # the signal that came while no command ran
+        self.signalled = False  # one was passed on to it
         self._pid = 0
         self._ended_at = math.inf
         self._lock = threading.Lock()
@@ -182,8 +199,9 @@ class Child:
 
     def wait(self) -> int:
         """Its exit code; negative if a signal ended it."""
-        _, status = os.waitpid(self._pid, 0)
+        os.waitid(os.P_PID, self._pid, os.WEXITED | os.WNOWAIT)  # until it is waited for, nobody else has its number
         with self._lock:
+            _, status = os.waitpid(self._pid, 0)
             self._ended_at = time.monotonic()
         os.close(self._end)
         return os.waitstatus_to_exitcode(status)
@@ -196,8 +214,12 @@ class Child:
         """Send it this signal; False if it does not run."""
         with self._lock:
             if self.runs:
-                with suppress(ProcessLookupError):
+                try:
                     os.kill(self._pid, number)
+                except ProcessLookupError:
+                    pass
+                except PermissionError:
+                    say("the command belongs to another user, and cannot be sent signals.")
             return self.runs
 
     def interrupt(self, number: int, has_it: bool) -> bool:
@@ -206,6 +228,7 @@ class Child:
         A signal that the whole group got may end the command before we see it, so it is not for us so early.
         """
         if self.runs and (has_it or self.signal(number)):
+            self.signalled = True
             return False
         with self._lock:
             if time.monotonic() < self._ended_at + SAME_SIGNAL and self._pid:
@@ -243,6 +266,7 @@ class Report(threading.Thread):
         self._complained = False  # somebody was told that the API does not answer
         self._refused = False
         self._ended = False  # somebody else ended the mission
+        self._beat_at = math.inf  # when the next heartbeat is due
 
     def output(self, kind: bytes, lines: Sequence[bytes]) -> None:
         self._last.extend(lines)
@@ -251,9 +275,9 @@ class Report(threading.Thread):
     def finish(self, status: "Status", why: str) -> None:
         """Send what is left and this outcome, as long as `flush` allows, and say what was not delivered."""
         if why and self._last:
-            last = "\n".join(text.clean(line) for line in self._last).strip()
+            last = "\n".join(text.clean(line) for line in list(self._last)).strip()
             why = f"{why} The last lines:\n{last[-(REASON - len(why) - 20) :]}"
-        self._outcome = status, why or None
+        self._outcome = status, text.reason(why) if why else None
         self._until = time.monotonic() + self._flush
         self._spool.close()
         self.over.wait(self._flush)
@@ -281,9 +305,10 @@ class Report(threading.Thread):
     def _tell(self, api: "Client") -> None:
         # A worker that claims any mission must not get this one before it is started here
         not_before = time.time() + NOT_BEFORE
-        self._repeat(lambda: api.create(id=self.id, not_before=not_before, key=f"{self.id}/create", **self._members))
+        members = {"id": self.id, "not_before": not_before, **self._members}
+        self._repeat(api, lambda: api.create(**members, key=f"{self.id}/create"))
         try:
-            self._repeat(lambda: api.start(self.id, key=f"{self.id}/start"))
+            self._repeat(api, lambda: api.start(self.id, key=f"{self.id}/start"))
             self.started = True
         except Conflict as error:
             if not self._child.runs:
@@ -294,7 +319,7 @@ class Report(threading.Thread):
         status, reason = self._outcome
         if not self._ended:
             try:
-                self._repeat(lambda: api.set_status(self.id, status, reason=reason, key=f"{self.id}/outcome"))
+                self._repeat(api, lambda: api.set_status(self.id, status, reason=reason, key=f"{self.id}/outcome"))
                 self.told = True
             except Conflict as error:
                 self._was_ended(*status_of(error))
@@ -302,19 +327,16 @@ class Report(threading.Thread):
     def _send_lines(self, api: "Client") -> None:
         """Send the output and heartbeats, until there is no more or the outcome must be sent."""
         kept = min(FOR_OUTCOME, self._flush / 4)
-        every = min(HEARTBEAT, self._members["heartbeat_timeout"] / 3)
-        beat = time.monotonic() + every
+        self._beat_at = time.monotonic() + min(HEARTBEAT, self._members["heartbeat_timeout"] / 3)
         with suppress(TimeIsUp):
             for number in itertools.count():
                 closed = self._spool.closed  # before the lines are taken: none come after it
-                lines = self._spool.take(BATCH, beat, PATIENCE)
+                self._beat(api)
+                lines = self._spool.take(BATCH, self._beat_at, PATIENCE)
                 if lines:
                     self._deliver(api, lines, number, kept)
                 elif closed:
                     return
-                if time.monotonic() >= beat:
-                    self._beat(api)
-                    beat = time.monotonic() + every
         if self.over.is_set():
             raise TimeIsUp
         missing = self._unsure + self._spool.discard()
@@ -325,20 +347,23 @@ class Report(threading.Thread):
         count = sum(kind != GAP for kind, _ in lines)
         self._unsure += count
         try:
-            self._repeat(lambda: api.log_many(self.id, entries, key=f"{self.id}/log/{number}"), kept)
+            self._repeat(api, lambda: api.log_many(self.id, entries, key=f"{self.id}/log/{number}"), kept)
             self._unsure -= count
         except (Invalid, Broken) as error:  # these lines only
             self._complain(f"{sentence(error)} Not in the log: {counted(count)}.")
 
     def _beat(self, api: "Client") -> None:
-        """Show that the command runs, and see whether it still should."""
+        """If it is time for that, show that the command runs, and see whether it still should."""
+        if time.monotonic() < self._beat_at:
+            return
+        self._beat_at = time.monotonic() + min(HEARTBEAT, self._members["heartbeat_timeout"] / 3)
         if not self._ended:
-            with suppress(Unreachable, Busy, Broken):  # the next one may arrive
+            with suppress(*AGAIN):  # the next one may arrive
                 sign = api.heartbeat(self.id)
                 if sign.status != "RUNNING":
                     self._was_ended(sign.status, sign.reason)
 
-    def _repeat(self, call: Callable[[], object], kept: float = 0.0) -> None:
+    def _repeat(self, api: "Client", call: Callable[[], object], kept: float = 0.0) -> None:
         """Repeat this until it is answered. Raises TimeIsUp `kept` seconds before the end, and what the API refused."""
         for failures in itertools.count(1):
             if self.over.is_set() or time.monotonic() >= self._until - kept:
@@ -346,8 +371,8 @@ class Report(threading.Thread):
             try:
                 call()
                 return
-            except (Unreachable, Busy, Broken) as error:
-                if isinstance(error, Broken) and (error.code or error.status < 500):  # it would be so again
+            except MissionsError as error:
+                if not self._again(error):
                     raise
                 pause = (error.retry_after or 0.0) if isinstance(error, ApiError) else 0.0
                 if failures == 2:
@@ -356,18 +381,33 @@ class Report(threading.Thread):
                         "after the command's end."
                     )
             left = self._until - kept - time.monotonic()
+            pause = min(pause, HEARTBEAT)  # it may be the last chance before the end
             self.over.wait(min(left, max(pause, random.uniform(PAUSE / 2, PAUSE))))  # noqa: S311
+            self._beat(api)
+
+    def _again(self, error: MissionsError) -> bool:
+        """Whether a request that failed like this may be taken the next time.
+
+        When the mission has started, the sign-in was good: a network that is away can keep a token from being renewed.
+        A proxy may answer for the API for a while, too.
+        """
+        if isinstance(error, ApiError):
+            foreign = error.code is None and (error.status >= 500 or self.started)
+            return foreign or isinstance(error, Busy) or (self.started and isinstance(error, SignInRefused))
+        return isinstance(error, Unreachable) or self.started
 
     def _was_ended(self, status: str, reason: str | None) -> None:
         self._ended = True
         how = f"{status} ({reason})" if reason else status
-        if (reason or "").startswith("heartbeat_timeout:"):
+        if status == "FAILED" and (reason or "").startswith("heartbeat_timeout:"):
             say(
                 f"the mission is {how}, because no heartbeat arrived. The command runs on; its outcome is not reported."
             )
+        elif status == "COMPLETED":
+            say("the mission is COMPLETED already. The command runs on; its outcome is not reported.")
         else:
             stopped = "The command is stopped." if self._child.stop() else "The command's outcome is not reported."
-            say(f"the mission was ended by somebody else: {how}. {stopped}")
+            say(f"the mission was ended: {how}. {stopped}")
 
     def _refuse(self, error: Exception) -> None:
         self._refused = True
@@ -442,15 +482,17 @@ def pump(source: int, target: int, kind: bytes, child: Child, report: Report) ->
 
 
 def write(target: int, data: bytes) -> bool:
-    """Write all of it; False if nobody takes it."""
+    """Write all of it, as far as there is room; False if nobody takes it."""
     try:
         while data:
             try:
                 data = data[os.write(target, data) :]
             except BlockingIOError:  # another process made our output non-blocking
                 select.select([], [target], [])
-    except OSError:
+    except BrokenPipeError:
         return False
+    except OSError:  # a full disk, or a terminal that is gone: the command goes on, and so does its log
+        return True
     return True
 
 
@@ -479,7 +521,8 @@ def status_of(refused: Conflict) -> tuple[str, str | None]:
 
 
 def sentence(error: MissionsError) -> str:
-    return str(error).rstrip(".") + "."
+    told = str(error)
+    return told if told.endswith((".", "?")) else f"{told}."
 
 
 def open_standard_streams() -> None:
@@ -492,4 +535,4 @@ def open_standard_streams() -> None:
 
 
 def say(what: str) -> None:
-    write(2, f"missions: {what}\n".encode())
+    write(2, f"missions: {one_line(what)}\n".encode())

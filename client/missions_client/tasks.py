@@ -35,5 +35,7 @@ async def shielded(run: Callable[P, Coroutine[Any, Any, None]], *args: P.args, *
     try:
         await asyncio.shield(task)
     except asyncio.CancelledError:
-        await asyncio.wait([task])
+        while not task.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([task])
         raise

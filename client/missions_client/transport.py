@@ -50,7 +50,7 @@ class Retry:
     A request is repeated if there was no answer (the connection broke, or the time-out passed), or 429, 502, 503, 504,
     or 500 without a `code`. The wait is a random time from 0 to `first`, then to twice as much, and so on, at most
     `longest` (seconds). It comes on top of what Retry-After asks for; if that is more than `longest`, the request is
-    not repeated. So by default all waits together take 15.5 seconds at most without a Retry-After, and 115 with it.
+    not repeated. So by default all waits together take 15.5 seconds at most without a Retry-After, and 115.5 with it.
     Besides these, each of the 6 attempts takes until its answer, or until the time-out of the client.
     """
 
@@ -146,11 +146,20 @@ def batches(entries: Iterable[Entry]) -> Iterator[bytes]:
 
 def keys(key: str | None) -> Iterator[str | None]:
     """The keys of the requests that one call makes: this one, then others that are made from it."""
+    if key is not None and len(key) > 240:
+        raise MissionsError("The key of a call that may need several requests has 240 characters at most.")
     yield key
     number = 2
     while True:
         yield None if key is None else f"{key}/{number}"
         number += 1
+
+
+def onward(before: str | None, cursor: str) -> str:
+    """The cursor of the next page. Raises Broken if it leads nowhere."""
+    if cursor == before:
+        raise Broken(200, {"detail": "a page that leads to itself. Is the URL right?"})
+    return cursor
 
 
 def address(url: str | None) -> str:
@@ -162,6 +171,8 @@ def address(url: str | None) -> str:
         _ = parts.port
     except ValueError:
         good = False
+    if good and parts.username is not None:
+        raise MissionsError("The URL of the API must have no name and no password in it. Use a token, or a profile.")
     if not good or not url.isprintable():
         raise MissionsError(f"{one_line(url)!r} is no URL of an API, such as https://missions.example.com")
     return url
@@ -171,7 +182,7 @@ def unreachable(url: str, error: Exception) -> Unreachable:
     """There was no answer."""
     parts = urlsplit(url)
     what = one_line(str(error)) or "it took too long"
-    failure = Unreachable(f"The API at {parts.scheme}://{parts.netloc.rpartition('@')[2]} does not answer: {what}")
+    failure = Unreachable(f"The API at {parts.scheme}://{parts.netloc} does not answer: {what}")
     failure.__cause__ = error
     return failure
 

@@ -405,8 +405,8 @@ def test_times_are_local_or_in_utc(missions: Run, client: Client) -> None:
     made = client.create("Build")
     local = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(made.created_at + 9 * 3600))
     utc = time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(made.created_at))
-    assert f"created     {local} (" in missions("show", made.id).stdout
-    assert f"created     {utc} (" in missions("show", made.id, "--utc").stdout
+    assert f"created       {local} (" in missions("show", made.id).stdout
+    assert f"created       {utc} (" in missions("show", made.id, "--utc").stdout
 
 
 def test_run_ends_with_the_exit_code_of_the_command(missions: Run, client: Client, tag: str) -> None:

@@ -151,13 +151,22 @@ class TestRepeats:
         assert len(double.asked) == 6
         assert (raised.value.code, raised.value.status) == ("store_unavailable", 503)
 
-    def test_no_answer_at_all_names_the_api_and_no_password(self) -> None:
+    def test_no_answer_at_all_names_the_api(self) -> None:
         with (
-            Client(f"http://me:secret@127.0.0.1:{(port := unused_port())}", retry=Retry(2, 0.01)) as client,
-            pytest.raises(Unreachable, match=f"http://127.0.0.1:{port} does not answer: .*refused") as raised,
+            Client(f"http://127.0.0.1:{(port := unused_port())}", retry=Retry(2, 0.01)) as client,
+            pytest.raises(Unreachable, match=f"http://127.0.0.1:{port} does not answer: .*refused"),
         ):
             client.health()
+
+    def test_a_url_with_a_password_is_refused_and_not_told(self) -> None:
+        with pytest.raises(MissionsError, match="no password") as raised:
+            Client("http://me:secret@127.0.0.1")
         assert "secret" not in str(raised.value)
+
+    def test_a_page_that_leads_to_itself_is_an_error(self, double: Double, impatient: Client) -> None:
+        double.rule = lambda asked: Say(200, {"missions": [], "next_cursor": "same"})
+        with pytest.raises(Broken, match="leads to itself"):
+            list(impatient.list())
 
     def test_it_waits_as_long_as_retry_after_says(self, double: Double, impatient: Client) -> None:
         double.will(Say(503, {"code": "store_unavailable"}, {"Retry-After": "1"}))

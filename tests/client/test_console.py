@@ -14,9 +14,10 @@ from typing import Any
 import botocore.session
 import httpx
 import pytest
+from botocore import exceptions
 from botocore.response import StreamingBody
 from botocore.stub import Stubber
-from missions_client import MissionsError, SignInRefused, aws
+from missions_client import Client, MissionsError, SignInRefused, Unreachable, aws
 from missions_client.auth import SigV4
 from missions_client.console import Server
 
@@ -69,6 +70,8 @@ def test_the_page_acts_with_the_credentials_of_who_started_it(page: httpx.Client
     path = f"/api/missions/{made.json()['id']}"
     assert page.get(path, headers={"if-none-match": made.headers["etag"]}).status_code == 304
     assert page.get("/api/missions?status=PENDING&tag=a%3Db").json()["missions"] == []
+    for query in ("name=Signed+for", "name=Signed%20for", "name=Signed+f*"):  # as browsers write it
+        assert page.get(f"/api/missions?{query}").status_code == 200, query
     stale = page.post(f"{path}/status", json={"status": "CANCELLED"}, headers={"if-match": '"9"'})
     assert stale.status_code == 412
     assert page.post(f"{path}/status", json={"status": "CANCELLED"}).json()["status"] == "CANCELLED"
@@ -249,7 +252,7 @@ class Functions:
 @pytest.fixture
 def functions(monkeypatch: pytest.MonkeyPatch) -> Functions:
     made = Functions()
-    monkeypatch.setattr(aws, "_session", lambda profile: made)
+    monkeypatch.setattr(aws, "session", lambda profile: made)
     return made
 
 
@@ -270,6 +273,30 @@ def test_a_stack_without_a_function_is_told(functions: Functions) -> None:
     functions.has(ApiUrl="https://x")
     with pytest.raises(MissionsError, match="Is it one of Missions"):
         aws.Operator("missions-dev", None)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (exceptions.EndpointConnectionError(endpoint_url="https://sts"), Unreachable),
+        (exceptions.ConnectTimeoutError(endpoint_url="https://sts"), Unreachable),
+        (exceptions.ClientError({"ResponseMetadata": {"HTTPStatusCode": 403}}, "AssumeRole"), SignInRefused),
+        (exceptions.NoCredentialsError(), SignInRefused),
+        (RuntimeError("the refreshed credentials are still expired"), SignInRefused),
+    ],
+    ids=lambda each: type(each).__name__,
+)
+def test_credentials_that_cannot_be_had_are_an_error_of_this_package(error: Exception, kind: type[Exception]) -> None:
+    class Credentials:
+        def get_frozen_credentials(self) -> None:
+            raise error
+
+    with (
+        Client("http://127.0.0.1:9", auth=SigV4(REGION, credentials=Credentials())) as client,
+        pytest.raises(MissionsError) as caught,
+    ):
+        client.health()
+    assert type(caught.value) is kind
 
 
 @pytest.mark.parametrize(("status", "kind"), [(403, SignInRefused), (400, MissionsError)])

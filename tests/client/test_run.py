@@ -169,6 +169,28 @@ def test_a_command_that_does_not_exist_gives_127_and_a_failed_mission(double: Do
     assert (double.mission["status"], double.mission["reason"]) == ("FAILED", "no-such-command: not found")
 
 
+@pytest.mark.parametrize("name", ["", "no-such-\udcff"])
+def test_a_strange_name_of_a_command_gives_127(double: Double, name: str) -> None:
+    ended = run(double.url, name)
+    assert (ended.code, len(ended.said)) == (127, 1)
+    assert double.mission["status"] == "FAILED"
+
+
+def test_a_command_whose_output_finds_no_room_goes_on(double: Double, tmp_path: Path) -> None:
+    environment = os.environ | {"API": double.url, "PYTHONPATH": str(ROOT / "client"), "RUN": RUN}
+    script = f'exec {sys.executable} -c "$RUN" "{{}}" /bin/sh -c "echo 1; sleep 0.5; echo 2; exit 5" > /dev/full'
+    assert subprocess.run(["/bin/sh", "-c", script], env=environment, timeout=30).returncode == 5
+    assert messages(double) == ["1", "2"]
+
+
+def test_a_signal_ends_it_although_nobody_reads_its_output(double: Double) -> None:
+    with started(double.url, "/bin/sh", "-c", "yes | head -c 3000000; exit 3", HELD_OPEN=0.3) as process:
+        eventually(lambda: double.mission["status"] == "RUNNING")
+        time.sleep(0.5)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 128 + signal.SIGTERM
+
+
 def test_a_command_that_cannot_be_executed_gives_126_and_a_failed_mission(double: Double, tmp_path: Path) -> None:
     (tmp_path / "script").write_text("#!/bin/sh\n")
     assert run(double.url, str(tmp_path / "script")).code == 126
@@ -195,7 +217,7 @@ def test_a_command_whose_reader_is_gone_gets_sigpipe_as_without_us(double: Doubl
 def test_output_is_complete_although_its_reader_is_slow(double: Double) -> None:
     with started(double.url, "head", "-c", "150000", "/dev/zero") as process:
         assert process.stdout
-        eventually(lambda: not psutil.Process(process.pid).children() and seen(double, "/missions"))
+        eventually(lambda: seen(double, "/missions"))
         time.sleep(1.5)  # longer than what others may hold it open
         assert len(end_of(process).out) == 150_000
 
@@ -393,6 +415,46 @@ def test_ctrl_c_ends_the_waiting_for_the_api() -> None:
         ended = end_of(process, within=5)
     assert ended.code == 4
     assert ended.said[-1] == "missions: 1 line and the outcome (FAILED) could not be delivered."
+
+
+def test_a_sign_in_that_fails_for_a_while_loses_nothing(double: Double, tmp_path: Path) -> None:
+    refusals = [Say(401, {"message": "Unauthorized"}), Say(404, {"message": "no backend"})]
+    double.rule = lambda asked: refusals.pop() if asked.path.endswith("/log") and refusals else None
+    assert shell(double.url, "echo one; sleep 1; echo two", PAUSE=0.1).code == 0
+    assert messages(double) == ["one", "two"]
+    assert double.mission["status"] == "COMPLETED"
+
+
+def test_heartbeats_and_a_cancellation_are_not_held_up_by_lines_that_are_not_taken(double: Double) -> None:
+    double.rule = lambda asked: Say(500, {"message": "x"}) if asked.path.endswith("/log") else None
+    with started(double.url, "/bin/sh", "-c", "echo one; sleep 30", HEARTBEAT=0.3, PAUSE=0.1, flush=1) as process:
+        eventually(lambda: len(seen(double, "/heartbeat")) >= 3)
+        double.mission |= {"status": "CANCELLED", "reason": "\x1b[2Jhostile\nmissions: all is well"}
+        ended = end_of(process, within=15)
+    assert ended.code == 128 + signal.SIGTERM
+    assert any("CANCELLED (?[2Jhostile missions: all is well)" in each for each in ended.said)
+    assert "\x1b" not in ended.err
+
+
+def test_a_long_retry_after_is_not_waited_for_to_its_end(double: Double) -> None:
+    asked_for = [Say(503, {"code": "store_unavailable", "detail": "No."}, {"Retry-After": "30"})]
+    double.rule = lambda asked: asked_for.pop() if asked.path.endswith("/log") and asked_for else None
+    begin = time.monotonic()
+    assert shell(double.url, "echo one", HEARTBEAT=0.5, flush=10).code == 0
+    assert time.monotonic() - begin < 8
+    assert messages(double) == ["one"]
+
+
+def test_a_command_that_completes_its_own_mission_runs_on(double: Double) -> None:
+    with started(double.url, "/bin/sh", "-c", "echo begun; sleep 2; exit 3", HEARTBEAT=0.3) as process:
+        first_line(process)
+        eventually(lambda: double.mission["status"] == "RUNNING")
+        double.mission |= {"status": "COMPLETED"}
+        ended = end_of(process)
+    assert ended.code == 3
+    assert ended.said == [
+        "missions: the mission is COMPLETED already. The command runs on; its outcome is not reported."
+    ]
 
 
 @pytest.mark.parametrize(
@@ -624,9 +686,7 @@ def test_a_command_whose_mission_is_cancelled_is_stopped(stack: str, client: Cli
         client.cancel(mission.id, reason="superseded")
         ended = end_of(process)
     assert ended.code == 7
-    assert ended.said == [
-        "missions: the mission was ended by somebody else: CANCELLED (superseded). The command is stopped."
-    ]
+    assert ended.said == ["missions: the mission was ended: CANCELLED (superseded). The command is stopped."]
     mission = only_mission(client, tag)
     assert (mission.status, mission.reason) == ("CANCELLED", "superseded")
     assert logged(client, mission)[-1] == ("info", "stopping")
@@ -680,9 +740,7 @@ def test_an_outcome_that_comes_too_late_is_told(double: Double) -> None:
     double.rule = rule
     ended = shell(double.url, "exit 0")
     assert ended.code == 0
-    assert ended.said == [
-        "missions: the mission was ended by somebody else: CANCELLED. The command's outcome is not reported."
-    ]
+    assert ended.said == ["missions: the mission was ended: CANCELLED. The command's outcome is not reported."]
     assert shell(double.url, "exit 0", strict=True).code == 125
 
 

@@ -61,7 +61,9 @@ class TestMission:
         with impatient.mission("Build", tags=["a"]) as mission:
             mission.log("Step 1", "debug", {"n": 1})
         created, started, logged, ended = double.asked
-        assert created.json == {"name": "Build", "tags": ["a"], "heartbeat_timeout": 300}
+        not_before = created.json["not_before"]
+        assert created.json == {"name": "Build", "tags": ["a"], "heartbeat_timeout": 300, "not_before": not_before}
+        assert not_before > time.time() + 200  # no worker gets it before it is started
         assert (started.json, started.headers["if-match"]) == ({"status": "RUNNING"}, '"1"')
         assert logged.json == {"entries": [{"level": "debug", "message": "Step 1", "data": {"n": 1}}]}
         assert ended.json == {"status": "COMPLETED"}
@@ -263,6 +265,34 @@ class TestWork:
         with Client(double.url, retry=Retry(attempts=1)) as client:
             next(client.work(idle=0.01))
         assert [each.path.rpartition("/")[2] for each in double.asked] == ["claim", "claim", "claim", "job", "claim"]
+
+    def test_a_mission_that_was_claimed_and_removed_meanwhile_is_passed_over(self, double: Double) -> None:
+        double.will(Say(204), BUSY, problem(410, "mission_removed"), Say(200, RUNNING))
+        with Client(double.url, retry=Retry(attempts=1)) as client:
+            assert next(client.work(idle=0.01)).id == "job"
+
+    def test_a_late_answer_that_cannot_be_checked_is_asked_for_again(self, double: Double) -> None:
+        double.will(Say(204), BUSY, Say(200, RUNNING), BUSY, Say(200, RUNNING), Say(200, RUNNING))
+        with Client(double.url, retry=Retry(attempts=1)) as client:
+            assert next(client.work(idle=0.01)).id == "job"
+        keys = [each.key for each in double.asked if each.path.endswith("/claim")][1:]
+        assert len(keys) == 3
+        assert len(set(keys)) == 1
+
+    def test_heartbeats_go_on_after_any_error_and_come_soon_after_one(self, double: Double) -> None:
+        given: list[int] = []
+
+        def token() -> str:
+            given.append(1)
+            if len(given) == 3:  # the first heartbeat, after the creation and the start
+                raise OSError("the token server is away")
+            return "token"
+
+        with Client(double.url, token=token) as client:
+            begin = time.monotonic()
+            with client.mission("Job", heartbeat_timeout=6):
+                eventually(lambda: beats(double))
+                assert 2.5 < time.monotonic() - begin < 4.5  # due after 2 seconds, and again a second later
 
     def test_the_first_claim_must_be_answered(self, double: Double) -> None:
         double.will(Break())

@@ -10,8 +10,8 @@ DONE, REFUSED, USAGE, NO_MISSION, SIGN_IN, NO_ANSWER, INTERRUPTED = 0, 1, 2, 3, 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command and end the process. Every error is one line on standard error, with an exit code (README.md)."""
     try:
-        for stream in (sys.stdout, sys.stderr):  # a character that the locale does not have is no reason to fail
-            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+        for stream in filter(None, (sys.stdout, sys.stderr)):  # one may be closed
+            stream.reconfigure(errors="backslashreplace")  # what the locale does not have is no reason to fail
         code = _run(arguments)
     except KeyboardInterrupt:
         code = INTERRUPTED

@@ -17,6 +17,7 @@ from missions_client.models import Level, LogEntry, Mission, Status
 
 if TYPE_CHECKING:
     from missions_client.synchronous import Client
+    from missions_client.transport import Retry
 
 LEVEL_COLOURS = {"error": "red", "warning": "yellow"}
 EVERY = 2.0  # seconds between two looks at the list
@@ -38,7 +39,7 @@ def log_(
         raise click.UsageError("With a TEXT there is one --level, and nothing else")
     if follow and last:
         raise click.UsageError("Give --follow or --last, not both")
-    with session.client() as client:
+    with session.client(_patient() if follow else None) as client:
         found = session.find(client, mission_id)
         if text is not None:
             made = client.log(found, text, chosen[0] if chosen else "info")
@@ -52,6 +53,13 @@ def log_(
             entries = (client.follow if follow else client.read_log)(found, levels=chosen)
         for each in entries:
             session.give(each) if session.json else session.say(_line(session, each))
+
+
+def _patient() -> "Retry":
+    """Who follows something waits for an outage of half an hour."""
+    from missions_client.transport import Retry
+
+    return Retry(attempts=100)
 
 
 def _line(session: Session, entry: LogEntry) -> str:
@@ -87,9 +95,7 @@ def watch_(
 
     The exit code is 0 if the mission is COMPLETED at the end, else 1. Without an ID, the list is followed until Ctrl-C.
     """
-    from missions_client.transport import Retry
-
-    with session.client(Retry()) as client:  # an outage is waited for
+    with session.client(_patient()) as client:
         if mission_id:
             if statuses or tags or limit:
                 raise click.UsageError("Give an ID or filters, not both")

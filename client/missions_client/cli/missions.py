@@ -86,7 +86,9 @@ def list_(
     session: Session, statuses: Sequence[list[Status]], tags: Sequence[str], name: str | None, since: float | None,
     until: float | None, overdue: bool, order: Order | None, limit: int, everything: bool,
 ) -> None:  # fmt: skip
-    """List missions, the newest first."""
+    """List missions, the newest first; with --name in the order of their names."""
+    if name and order:
+        raise click.UsageError("With --name missions come in the order of their names, so there is no --order")
     with session.client() as client:
         asked = client.list(
             status=_flat(statuses), tags=tags, name=name, overdue=overdue, created_after=since, created_before=until,
@@ -156,9 +158,9 @@ def show_(session: Session, mission_id: str) -> None:
         return session.give(found)
     for name, value in facts(session, found):
         first, *others = value.split("\n")
-        session.say(f"{click.style(name.ljust(12), dim=True)}{first}")
+        session.say(f"{click.style(name.ljust(14), dim=True)}{first}")
         for each in others:
-            session.say(" " * 12 + each)
+            session.say(" " * 14 + each)
     return None
 
 
@@ -188,18 +190,24 @@ def facts(session: Session, mission: Mission) -> list[tuple[str, str]]:
         ("started", when(mission.started_at)),
         ("finished", when(mission.finished_at)),
         ("took", "" if mission.duration is None else times.long(mission.duration)),
-        ("alive", when(mission.active_at) if mission.status == "RUNNING" else ""),
+        ("last sign", when(mission.active_at) if mission.status == "RUNNING" else ""),
         ("timeout", limit(mission.timeout)),
-        ("heartbeat", limit(mission.heartbeat_timeout)),
+        ("lease", limit(mission.heartbeat_timeout)),
         ("deadline", when(mission.deadline)),
-        ("not before", when(mission.not_before)),
-        ("attempt", f"{mission.attempt} of {mission.retries + 1}" if mission.retries or mission.attempt > 1 else ""),
+        ("not before", when(mission.not_before) if mission.status == "PENDING" else ""),
+        ("attempt", _attempt(mission)),
         ("retry of", mission.retry_of or ""),
         ("next attempt", mission.next_attempt or ""),
         ("description", paragraph(mission.description)),
         ("data", paragraph(json.dumps(mission.data, indent=2, ensure_ascii=False)) if mission.data else ""),
     ]
     return [(name, value) for name, value in told if value]
+
+
+def _attempt(mission: Mission) -> str:
+    if mission.attempt > mission.retries + 1:  # made by hand
+        return str(mission.attempt)
+    return f"{mission.attempt} of {mission.retries + 1}" if mission.retries else ""
 
 
 def one_line(text: str) -> str:
@@ -252,6 +260,23 @@ def fail_(session: Session, mission_id: str, reason: str | None) -> None:
     _change(session, mission_id, "FAILED", reason)
 
 
+def _cancel_one(session: Session, mission_id: str, reason: str | None, yes: bool) -> int:
+    """Cancel this one; if it has ended, only when asked for twice, since its outcome and reason are lost then."""
+    with session.client() as client:
+        found = client.get(session.find(client, mission_id))
+        if found.finished and found.status != "CANCELLED" and not yes:
+            told = f"{found.id} is {found.status} already; nothing was done. --yes makes it CANCELLED all the same"
+            click.echo(f"missions: {told}.", err=True)
+            return REFUSED
+        changed = client.cancel(found.id, reason=reason, if_match=found.version)
+    session.recent.add([changed.id])
+    if session.json:
+        session.give(changed)
+    else:
+        session.say(f"{changed.id} is {status(changed.status, changed.status)}")
+    return DONE
+
+
 @click.command("cancel")
 @click.argument("mission_ids", metavar="[ID]...", type=MissionId(), nargs=-1)
 @STATUSES
@@ -260,7 +285,7 @@ def fail_(session: Session, mission_id: str, reason: str | None) -> None:
 @SINCE
 @UNTIL
 @REASON
-@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask; also cancel one that has ended.")
 @click.pass_obj
 def cancel_(
     session: Session, mission_ids: Sequence[str], statuses: Sequence[list[Status]], tags: Sequence[str],
@@ -272,12 +297,11 @@ def cancel_(
     """
     members = {"status": _flat(statuses), "tags": list(tags), "name": name, "created_after": since,
                "created_before": until}  # fmt: skip
-    filters: dict[str, Any] = {key: value for key, value in members.items() if value}
+    filters: dict[str, Any] = {key: value for key, value in members.items() if value not in (None, [])}
     if bool(mission_ids) == bool(filters):
-        raise click.UsageError("Give the ids of missions, or filters such as --tag")
+        raise click.UsageError("Give the ids of missions, or filters such as --tag; not both")
     if len(mission_ids) == 1:  # so that a refusal has its own exit code
-        _change(session, mission_ids[0], "CANCELLED", reason)
-        return DONE
+        return _cancel_one(session, mission_ids[0], reason, yes)
     outcomes: Counter[str] = Counter()
     with session.client() as client:
         ids = [session.find(client, each) for each in mission_ids]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from missions_client.synchronous import Client
     from missions_client.transport import Retry
 
+UNSAFE = re.compile(r"\x1b(?!\[[0-9;]*m)|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 COLOURS = {"PENDING": "yellow", "RUNNING": "blue", "COMPLETED": "green", "FAILED": "red", "CANCELLED": "magenta"}
 
 
@@ -39,12 +41,12 @@ class Session:
     def recent(self) -> Recent:
         return Recent(self.settings)
 
-    def client(self, retry: "Retry | None" = None) -> "Client":
+    def client(self, retry: "Retry | None" = None, timeout: float = 35.0) -> "Client":
         """The client of the API. A person does not wait long: by default a request is sent three times."""
         from missions_client.synchronous import Client
         from missions_client.transport import Retry
 
-        return Client(self.settings.url, auth=self.settings.auth(), retry=retry or Retry(attempts=3))
+        return Client(self.settings.url, auth=self.settings.auth(), retry=retry or Retry(attempts=3), timeout=timeout)
 
     @cached_property
     def terminal(self) -> bool:
@@ -60,8 +62,8 @@ class Session:
         return self.terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
     def say(self, text: str) -> None:
-        """Print for people."""
-        click.echo(text, color=self.colour)
+        """Print for people. A server that is not ours can put nothing but colours on the terminal."""
+        click.echo(UNSAFE.sub("?", text), color=self.colour)
 
     def hint(self, text: str) -> None:
         """What to do next; only for who looks."""
