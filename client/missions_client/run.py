@@ -114,7 +114,7 @@ def main(
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # if it was ignored, no child could be waited for
     members = {"name": name, "tags": tags, "timeout": timeout, "heartbeat_timeout": heartbeat_timeout}
     child = Child()
-    report = Report(client, members, child, flush)
+    report = Report(client, members, child, flush, strict)
     threading.Thread(target=pass_on, args=(passed_on, child, report), daemon=True).start()
     if strict:
         report.start()
@@ -139,6 +139,8 @@ def main(
             pumps[-1].start()
     if not strict:
         report.start()
+    if os.isatty(2):
+        say(f"this is the mission {report.id}")
     if pumps:
         code = child.wait()
         # One that waits for whoever reads our output waits for ever, as the command would; a signal ends that
@@ -247,7 +249,9 @@ class Child:
 class Report(threading.Thread):
     """Tells the API about the mission."""
 
-    def __init__(self, client: "Callable[[], Client]", members: dict[str, Any], child: Child, flush: float) -> None:
+    def __init__(
+        self, client: "Callable[[], Client]", members: dict[str, Any], child: Child, flush: float, strict: bool
+    ) -> None:
         super().__init__(daemon=True)
         self.id = str(uuid.uuid4())  # made here, so that the creation can be repeated
         self.begun = threading.Event()  # the mission is started, or will never be
@@ -258,6 +262,7 @@ class Report(threading.Thread):
         self._members = members
         self._child = child
         self._flush = flush
+        self._strict = strict
         self._spool = Spool()
         self._last: deque[bytes] = deque(maxlen=LAST_LINES)
         self._outcome: tuple[Status, str | None] = "COMPLETED", None
@@ -376,10 +381,10 @@ class Report(threading.Thread):
                     raise
                 pause = (error.retry_after or 0.0) if isinstance(error, ApiError) else 0.0
                 if failures == 2:
-                    self._complain(
-                        f"{sentence(error)} The command is not affected. It is tried again, at most {self._flush:g} s "
-                        "after the command's end."
-                    )
+                    waits = self._strict and not self.started
+                    what = "The command waits for it" if waits else "The command is not affected"
+                    since = "" if waits else " after the command's end"
+                    self._complain(f"{sentence(error)} {what}. It is tried again, at most {self._flush:g} s{since}.")
             left = self._until - kept - time.monotonic()
             pause = min(pause, HEARTBEAT)  # it may be the last chance before the end
             self.over.wait(min(left, max(pause, random.uniform(PAUSE / 2, PAUSE))))  # noqa: S311

@@ -525,3 +525,33 @@ def test_a_command_loads_only_what_it_uses(words: list[str], not_loaded: list[st
         timeout=PATIENCE,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "[]\n")
+
+
+def test_a_worker_of_the_shell_shows_signs_of_life_and_learns_of_the_end(missions: Run, client: Client) -> None:
+    made = client.create("Job")
+    client.start(made.id)
+    assert missions("heartbeat", made.id, "--progress", "0.5", "--note", "step 2").returncode == 0
+    assert (client.get(made.id).progress, client.get(made.id).note) == (0.5, "step 2")
+    client.cancel(made.id, reason="superseded")
+    ended = missions("heartbeat", made.id)
+    assert (ended.returncode, ended.stderr) == (1, f"missions: {made.id} is CANCELLED (superseded).\n")
+
+
+def test_a_mission_that_has_ended_is_removed_and_another_one_is_not(missions: Run, client: Client) -> None:
+    made = client.create("Job")
+    assert missions("delete", made.id).returncode == 1
+    client.cancel(made.id)
+    assert missions("delete", made.id).returncode == 0
+    assert missions("show", made.id).returncode == 3
+
+
+def test_what_has_ended_is_cancelled_only_when_that_is_meant(missions: Run, client: Client) -> None:
+    made = client.create("Job")
+    client.start(made.id)
+    client.fail(made.id, reason="disk full")
+    refused = missions("cancel", made.id)
+    assert refused.returncode == 1
+    assert "is FAILED already; nothing was done" in refused.stderr
+    assert client.get(made.id).reason == "disk full"
+    assert missions("cancel", made.id, "--yes").returncode == 0
+    assert client.get(made.id).status == "CANCELLED"

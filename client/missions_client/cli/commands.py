@@ -20,6 +20,8 @@ COMMANDS = {
     "cancel": "missions",
     "retry": "missions",
     "claim": "missions",
+    "heartbeat": "missions",
+    "delete": "missions",
     "log": "follow",
     "watch": "follow",
     "run": "run",

@@ -1,4 +1,4 @@
-"""create, list, show, start, complete, fail, cancel, retry, claim."""
+"""create, list, show, start, complete, fail, cancel, retry, claim, heartbeat, delete."""
 
 import json
 import sys
@@ -367,3 +367,31 @@ def claim_(session: Session, tags: Sequence[str], lease: int | None, worker: str
     session.recent.add([found.id])
     session.give(found) if session.json else session.say(found.id)
     return DONE
+
+
+@click.command("heartbeat")
+@ID
+@click.option("--progress", type=click.FloatRange(0, 1), help="How far it is, from 0 to 1.")
+@click.option("--note", metavar="TEXT", help="What it does now.")
+@click.pass_obj
+def heartbeat_(session: Session, mission_id: str, progress: float | None, note: str | None) -> int:
+    """Show that you still work on a mission. The exit code is 0 if it is RUNNING, else 1: then end the work."""
+    with session.client() as client:
+        sign = client.heartbeat(session.find(client, mission_id), progress=progress, note=note)
+    if session.json:
+        session.give(sign)
+    elif sign.status != "RUNNING":
+        reason = f" ({one_line(sign.reason)})" if sign.reason else ""
+        click.echo(f"missions: {sign.id} is {sign.status}{reason}.", err=True)
+    return DONE if sign.status == "RUNNING" else REFUSED
+
+
+@click.command("delete")
+@ID
+@click.pass_obj
+def delete_(session: Session, mission_id: str) -> None:
+    """Remove a mission that has ended, with its log. Nothing brings it back."""
+    with session.client() as client:
+        found = session.find(client, mission_id)
+        client.delete(found)
+    session.hint(f"{found} is removed.")
