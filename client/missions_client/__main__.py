@@ -1,5 +1,5 @@
 """python -m missions_client: the command."""
 
-from missions_client.cli import main
+from missions_client.cli import script
 
-main()
+script()

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
-from missions_client.errors import MissionsError, SignInRefused, Unreachable, one_line
+from missions_client.errors import Misconfigured, MissionsError, SignInRefused, Unreachable, one_line
 
 MISSING = "This needs botocore: pip install 'missions-client[aws]'"
 
@@ -74,8 +74,9 @@ def errors() -> Iterator[None]:
         if status in (401, 403):
             raise SignInRefused(status, {"detail": str(error)}) from None
         raise MissionsError(f"AWS refused this: {one_line(str(error))}") from None
-    except (of.NoCredentialsError, of.PartialCredentialsError, of.ProfileNotFound, of.TokenRetrievalError,
-            of.SSOError) as error:  # fmt: skip
+    except of.ProfileNotFound as error:
+        raise Misconfigured(f"{error}. These are there: aws configure list-profiles") from None
+    except (of.NoCredentialsError, of.PartialCredentialsError, of.TokenRetrievalError, of.SSOError) as error:
         raise SignInRefused(401, {"detail": str(error)}) from None
     except (of.HTTPClientError, of.ConnectionError) as error:
         raise Unreachable(f"AWS does not answer: {one_line(str(error))}") from None

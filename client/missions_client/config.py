@@ -26,21 +26,13 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from missions_client.errors import MissionsError
+from missions_client.errors import Misconfigured, MissionsError, NoToken
 
 if TYPE_CHECKING:
     import httpx
 
 TOKEN_LIFE = 60  # seconds that a token is used before its command is run again
 PATIENCE = 60  # seconds that the command may take
-
-
-class Misconfigured(MissionsError):
-    """What the flags, the environment or the file say makes no sense."""
-
-
-class NoToken(MissionsError):
-    """The command that should give a token gave none."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +54,8 @@ class Settings:
     token: str | Callable[[], str] | None = None
     profile: str | None = None
     stack: str | None = None
+    signed_in_by: str = ""
+    """The setting that the sign-in comes from, for people; empty if there is none."""
 
     def auth(self) -> "httpx.Auth":
         """What signs requests in. Raises MissionsError if there are no credentials."""
@@ -130,7 +124,7 @@ def resolve(
 
     if url and context:
         raise Misconfigured("Give --url or --context, not both.")
-    default, contexts = read()
+    default, sections = read()
     if stack and not url and not context:
         from missions_client import aws
 
@@ -139,22 +133,33 @@ def resolve(
             raise Misconfigured(f"The stack {stack} has no output ApiUrl. Is it one of Missions, and deployed?")
     url = url or (None if context else os.environ.get("MISSIONS_URL"))
     named = context or os.environ.get("MISSIONS_CONTEXT") or default
-    if named and named not in contexts and not url:
-        raise Misconfigured(f"There is no context '{named}' in {path()}, which has: {', '.join(contexts) or 'none'}.")
+    if named and named not in sections and not url:
+        raise Misconfigured(f"There is no context '{named}' in {path()}, which has: {', '.join(sections) or 'none'}.")
+    contexts = {}
+    for each, section in sections.items():
+        try:
+            contexts[each] = _context(each, section)
+        except Misconfigured:  # a mistake in a section that is not meant is no reason to stop
+            if each == named and not url:
+                raise
     try:
         url = address(url or (contexts[named].url if named else LOCAL))
     except MissionsError as error:
         raise Misconfigured(str(error)) from None
     # What a context says is for its own URL: no other API gets its token
     same = [name for name in (named, *contexts) if name in contexts and contexts[name].url == url]
-    own = contexts[same[0]] if same else Context(url)
-    if not token and not profile:
-        from_environment = os.environ.get("MISSIONS_TOKEN")
-        if (own.token_command or own.profile) and (context or not from_environment):
-            token_of = TokenCommand(own.token_command) if own.token_command else None
-            return Settings(url, same[0], token_of, own.profile, stack or own.stack)
-        token = from_environment
-    return Settings(url, same[0] if same else None, token, profile or own.profile, stack or own.stack)
+    name, own = (same[0], contexts[same[0]]) if same else (None, Context(url))
+    stack, section = stack or own.stack, f"[contexts.{name}] of {path()}"
+    if token:
+        return Settings(url, name, token, profile or own.profile, stack, "--token")
+    if profile:
+        return Settings(url, name, None, profile, stack, "--profile")
+    from_environment = os.environ.get("MISSIONS_TOKEN")
+    if from_environment and not (context and (own.token_command or own.profile)):
+        return Settings(url, name, from_environment, own.profile, stack, "MISSIONS_TOKEN")
+    if own.token_command:
+        return Settings(url, name, TokenCommand(own.token_command), own.profile, stack, f"token_command in {section}")
+    return Settings(url, name, None, own.profile, stack, f"profile in {section}" if own.profile else "")
 
 
 def path() -> Path:
@@ -171,8 +176,8 @@ def folder(variable: str, usual: str) -> Path:
         return Path("/nonexistent/missions")
 
 
-def read() -> tuple[str | None, dict[str, Context]]:
-    """The name of the default context, and all contexts of the file; none if there is no file. Raises MissionsError."""
+def read() -> tuple[str | None, dict[str, Any]]:
+    """The name of the default context, and all sections of the file; none if there is no file. Raises MissionsError."""
     try:
         text = path().read_text()
     except FileNotFoundError:
@@ -190,10 +195,9 @@ def read() -> tuple[str | None, dict[str, Context]]:
     default, sections = found.pop("default", None), found.pop("contexts", {})
     if found or not isinstance(sections, dict) or not isinstance(default, str | None):
         raise Misconfigured(f'{path()} may have `default = "name"` and sections [contexts.name], and nothing else.')
-    contexts = {name: _context(name, section) for name, section in sections.items()}
-    if default is not None and default not in contexts:
+    if default is not None and default not in sections:
         raise Misconfigured(f"{path()} has no section [contexts.{default}], which is its default.")
-    return default, contexts
+    return default, sections
 
 
 def _context(name: str, section: Any) -> Context:

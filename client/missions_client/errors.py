@@ -12,6 +12,14 @@ class Unreachable(MissionsError):
     """No answer after all repeats: the connection broke, or it took too long."""
 
 
+class Misconfigured(MissionsError):
+    """What the flags, the environment or the configuration file say makes no sense."""
+
+
+class NoToken(MissionsError):
+    """The command that should give a token gave none."""
+
+
 class MissionCancelled(MissionsError):
     """The mission that this program works on was ended by somebody else: cancelled, removed, or failed by a limit."""
 

@@ -122,11 +122,13 @@ def main(
         if not (report.started or child.interrupted):
             if not report.over.is_set():
                 say(f"the API did not answer within {flush:g} seconds. The command is not started.")
+            report.withdraw()
             return NOT_REPORTED
     why, pumps = "", []
     try:
         outputs = child.start(command, os.environ | {"MISSION_ID": report.id, "MISSIONS_URL": url}, mask)
     except Interrupted:
+        report.withdraw()
         return SIGNALLED + child.interrupted
     except (OSError, ValueError) as error:  # ValueError: an empty name
         known = isinstance(error, OSError) and error.errno != errno.ENOENT
@@ -271,6 +273,7 @@ class Report(threading.Thread):
         self._complained = False  # somebody was told that the API does not answer
         self._refused = False
         self._ended = False  # somebody else ended the mission
+        self._withdrawn = False  # the command was not started
         self._beat_at = math.inf  # when the next heartbeat is due
 
     def output(self, kind: bytes, lines: Sequence[bytes]) -> None:
@@ -292,10 +295,24 @@ class Report(threading.Thread):
         if missing and not self._refused:
             say(f"{' and '.join(missing)} could not be delivered.")
 
+    def withdraw(self) -> None:
+        """The command was not started: cancel the mission, if it was created, and if that does not take long."""
+        self._withdrawn = True
+        self.over.set()
+        self._spool.close()
+        if self.is_alive():
+            self.join(FOR_OUTCOME)
+
     def run(self) -> None:
         try:
             with self._client() as api:
-                self._tell(api)
+                try:
+                    self._tell(api)
+                except (TimeIsUp, MissionsError):
+                    if self._withdrawn or (self._strict and not self.started):
+                        with suppress(MissionsError):
+                            api.cancel(self.id, reason="The command was not started.", key=f"{self.id}/withdrawn")
+                    raise
         except TimeIsUp:
             pass
         except Removed:

@@ -23,7 +23,7 @@ from local.processes import unused_port
 from tests.client.api import Double, Say, problem
 
 ROOT = Path(__file__).parents[2]
-COMMAND = [sys.executable, "-c", "from missions_client.cli import main; main()"]
+COMMAND = [sys.executable, "-c", "from missions_client.cli import script; script()"]
 PATIENCE = 30  # seconds
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -69,10 +69,14 @@ class Screen:
 
 @pytest.fixture
 def person(home: Path, stack: str) -> Callable[..., Screen]:
-    """Runs the command for the stack in a terminal; types each of the keys when what stands before it was shown."""
+    """Runs the command for the stack in a terminal; gives it each key or signal when what is before it was shown."""
 
     def run(
-        *words: str, columns: int = 80, keys: Sequence[tuple[str, str]] = (), url: str = stack, **environment: str
+        *words: str,
+        columns: int = 80,
+        keys: Sequence[tuple[str, str | signal.Signals]] = (),
+        url: str = stack,
+        **environment: str,
     ) -> Screen:
         child, terminal = pty.fork()
         if not child:
@@ -81,7 +85,8 @@ def person(home: Path, stack: str) -> Callable[..., Screen]:
         shown, waiting, until = b"", list(keys), time.monotonic() + PATIENCE
         while time.monotonic() < until:
             if waiting and waiting[0][0].encode() in shown:
-                os.write(terminal, waiting.pop(0)[1].encode())
+                _, key = waiting.pop(0)
+                os.write(terminal, key.encode()) if isinstance(key, str) else os.kill(child, key)
             if select.select([terminal], [], [], 0.1)[0]:
                 try:
                     chunk = os.read(terminal, 65536)
@@ -232,7 +237,7 @@ def test_the_shown_beginnings_tell_missions_apart(person: Callable[..., Screen],
         (["claim", "-t", "no-such"], 3, "No mission waits"),
         (["list", "--colour"], 2, "--colour"),
         (["show"], 2, "Missing argument 'ID'. See: missions show --help"),
-        (["lst"], 2, "No such command 'lst'. See: missions --help"),
+        (["lst"], 2, "No such command 'lst'. Did you mean list? See: missions --help"),
         (["list", "--since", "soon"], 2, "Invalid value for '--since': 'soon': it must be such as 2h"),
         (["list", "-s", "DONE"], 2, "'DONE' is none of PENDING, RUNNING"),
         (["create", "x", "--data", "[1]"], 2, "--data must be a JSON object"),
@@ -240,6 +245,12 @@ def test_the_shown_beginnings_tell_missions_apart(person: Callable[..., Screen],
         (["cancel"], 2, "Give the ids of missions, or filters"),
         (["list", "--url", "ftp://x"], 2, "is no URL of an API"),
         (["list", "--context", "none"], 2, "There is no context 'none'"),
+        (["list", "--profile", "none"], 2, "profile (none) could not be found"),
+        (["lsit"], 2, "No such command 'lsit'. Did you mean list? See: missions --help"),
+        (["frobnicate"], 2, "No such command 'frobnicate'. See: missions --help"),
+        (["list", "--statsu", "x"], 2, "Did you mean --status? See: missions list --help"),
+        (["show", "3f2a"], 3, "only if `missions list` or another command showed it here lately"),
+        (["open", "nosuch"], 3, "nosuch"),
     ],
 )
 def test_a_mistake_is_told_in_one_line(words: list[str], code: int, told: str, missions: Run) -> None:
@@ -269,6 +280,33 @@ def test_a_refusal_has_its_exit_code(answer: Say, code: int, told: str, missions
     assert told in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("environment", "words", "told"),
+    [
+        ({}, [], "There was none: give MISSIONS_TOKEN, --profile or --context."),
+        ({"MISSIONS_TOKEN": "t"}, [], "It came from MISSIONS_TOKEN."),
+        ({"MISSIONS_TOKEN": "t"}, ["--token", "u"], "It came from --token."),
+    ],
+)
+def test_a_refused_sign_in_says_which_setting_it_came_from(
+    environment: dict[str, str], words: list[str], told: str, missions: Run, double: Double
+) -> None:
+    double.will(Say(401, {"message": "Unauthorized"}), Say(401, {"message": "Unauthorized"}))
+    done = missions("show", "job", *words, url=double.url, **environment)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (4, "", 1)
+    assert done.stderr.endswith(f"{told}\n")
+
+
+def test_what_cannot_be_written_is_told(client: Client, stack: str, home: Path) -> None:
+    client.create("Build")
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([*COMMAND, "list", "--url", stack], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (
+        1,
+        "missions: The output could not be written: No space left on device.\n",
+    )
+
+
 def test_an_api_that_is_away_is_told_soon(missions: Run) -> None:
     began = time.monotonic()
     done = missions("list", url=f"http://127.0.0.1:{unused_port()}")
@@ -291,6 +329,26 @@ def test_the_log_is_appended_to_and_read(missions: Run, client: Client) -> None:
                                              "         lines"]  # fmt: skip
     assert missions("log", made.id, "-n", "1", "--json").stdout.count("\n") == 1
     assert "first" not in missions("log", made.id, "-l", "warning,error").stdout
+
+
+def test_the_lines_of_standard_input_become_log_entries_when_they_come(client: Client, stack: str, home: Path) -> None:
+    made = client.create("Build")
+    command = [*COMMAND, "log", made.id, "-", "-l", "warning", "--url", stack]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
+        assert process.stdin
+        process.stdin.write(b"first\nsec")
+        process.stdin.flush()
+        until = time.monotonic() + PATIENCE
+        while "first" not in (said := [each.message for each in client.read_log(made.id)]):
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        assert "sec" not in said
+        process.stdin.write(b"ond\n\nlast \xff")
+        process.stdin.close()
+        assert process.wait(PATIENCE) == 0
+    assert [(each.level, each.message) for each in client.read_log(made.id)][1:] == [
+        ("warning", "first"), ("warning", "second"), ("warning", " "), ("warning", "last \ufffd"),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("status", "code"), [("COMPLETED", 0), ("FAILED", 1), ("CANCELLED", 1)])
@@ -328,13 +386,14 @@ def test_follow_goes_on_until_the_mission_ends(client: Client, stack: str, home:
         assert process.wait(PATIENCE) == 0
 
 
-def test_watch_shows_the_list_as_it_is_now_until_ctrl_c(
-    person: Callable[..., Screen], client: Client, tag: str
+@pytest.mark.parametrize(("key", "code"), [("\x03", 130), (signal.SIGTERM, 143)])
+def test_watch_shows_the_list_as_it_is_now_until_ctrl_c_or_sigterm(
+    key: str | signal.Signals, code: int, person: Callable[..., Screen], client: Client, tag: str
 ) -> None:
     made = client.create("Build", tags=[tag])
     client.start(made.id)
-    shown = person("watch", "-t", tag, keys=[("RUNNING", "\x03")])
-    assert shown.code == 130
+    shown = person("watch", "-t", tag, keys=[("RUNNING", key)])
+    assert shown.code == code
     assert shown.raw.startswith("\x1b[?1049h\x1b[?25l")  # another screen, and no cursor
     assert "\x1b[?25h\x1b[?1049l" in shown.raw  # both are undone
 
@@ -374,9 +433,9 @@ def test_cancel_tells_what_became_of_each(missions: Run, client: Client) -> None
     done = missions("cancel", first.id, "no-such", second.id, "-r", "superseded")
     assert done.stdout.splitlines() == [
         f"{first.id} is CANCELLED",
-        "no-such There is no mission 'no-such'.",
         f"{second.id} is CANCELLED",
     ]
+    assert done.stderr == "missions: no-such: There is no mission 'no-such'.\n"
     assert (done.returncode, client.get(second.id).reason) == (1, "superseded")
 
 

@@ -1,5 +1,6 @@
 """Which API a command means, and who it signs in as: flags, the environment and the file."""
 
+import re
 import stat
 from pathlib import Path
 
@@ -125,10 +126,37 @@ def test_the_file_is_where_xdg_says(file: Path, home: Path, monkeypatch: pytest.
 def test_a_mistake_in_the_file_is_told(text: str, expected: str, file: Path) -> None:
     file.write_bytes(text.encode(errors="surrogateescape"))
     with pytest.raises(Misconfigured) as caught:
-        resolve()
+        resolve(context="a")
     assert expected in str(caught.value)
     assert str(file) in str(caught.value)
     assert "secret" not in str(caught.value)
+
+
+def test_a_mistake_in_a_section_that_is_not_meant_stops_nothing(file: Path) -> None:
+    file.write_text(file.read_text() + "[contexts.broken]\nurl = 1\n")
+    assert resolve().url == DEV
+    assert resolve(url=OTHER).url == OTHER
+    with pytest.raises(Misconfigured, match=r"url in \[contexts.broken\]"):
+        resolve(context="broken")
+
+
+@pytest.mark.parametrize(
+    ("flags", "environment", "expected"),
+    [
+        ({"token": "t", "context": "team"}, {}, "--token"),
+        ({"profile": "p"}, {"MISSIONS_TOKEN": "t"}, "--profile"),
+        ({}, {"MISSIONS_TOKEN": "t"}, "MISSIONS_TOKEN"),
+        ({"context": "team"}, {"MISSIONS_TOKEN": "t"}, r"token_command in \[contexts.team\] of /.*config.toml"),
+        ({}, {}, r"profile in \[contexts.dev\] of /.*config.toml"),
+        ({"url": OTHER}, {}, ""),
+    ],
+)
+def test_it_is_known_which_setting_signs_in(
+    flags: dict[str, str], environment: dict[str, str], expected: str, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert re.fullmatch(expected, resolve(**flags).signed_in_by)
 
 
 def test_a_url_and_a_context_exclude_each_other(file: Path) -> None:

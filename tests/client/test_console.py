@@ -203,7 +203,7 @@ def test_the_command_serves_where_requests_are_signed(signed: str, tmp_path: Pat
     (tmp_path / "aws").write_text(
         f"[profile p]\nregion = {REGION}\naws_access_key_id = local\naws_secret_access_key = local\n"
     )
-    command = [sys.executable, "-c", "from missions_client.cli import main; main()", "--url", signed]
+    command = [sys.executable, "-c", "from missions_client.cli import script; script()", "--url", signed]
     command += ["--profile", "p", "open", "build-7"]
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

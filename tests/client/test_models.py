@@ -1,13 +1,15 @@
-"""The models are those of the OpenAPI document."""
+"""The models and the requests are those of the OpenAPI document."""
 
 import dataclasses
 import json
 import types
 import typing
+from collections.abc import Callable
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+import httpx
 import pytest
-from missions_client import models
+from missions_client import Client, Conflict, models, run, text, transport
 
 from local.processes import ROOT
 
@@ -111,3 +113,99 @@ def test_the_examples_of_the_document_are_read(name: str) -> None:
 def test_another_answer_is_refused(wrong: Any) -> None:
     with pytest.raises(ValueError, match=r"Cancelled|list"):
         models.read(models.CancelledPage, wrong)
+
+
+def sent_by(call: Callable[[Client], Any]) -> httpx.Request:
+    """The request that a method of the client sends."""
+    sent = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        sent.append(request)
+        return httpx.Response(409, json={"code": "refused", "detail": "enough"})
+
+    with Client("http://api", transport=httpx.MockTransport(answer)) as client, pytest.raises(Conflict):
+        call(client)
+    return sent[0]
+
+
+def operations() -> dict[str, dict[str, Any]]:
+    return {
+        each["operationId"]: each | {"path": path, "method": method.upper()}
+        for path, methods in DOCUMENT["paths"].items()
+        for method, each in methods.items()
+        if isinstance(each, dict)
+    }
+
+
+FILTER: Any = {"status": ["FAILED"], "tags": ["a"], "name": "B", "created_after": 1, "created_before": 2}
+NEW: Any = {
+    "id": "job", "description": "d", "data": {"n": 1}, "tags": ["a"], "timeout": 1, "heartbeat_timeout": 1,
+    "deadline": 1, "not_before": 1, "retries": 1, "backoff": 1, "retention": 1,
+}  # fmt: skip
+CALLS: dict[str, Callable[[Client], Any]] = {
+    "create_mission": lambda client: client.create("Build", **NEW),
+    "list_missions": lambda client: client.page(
+        status=["FAILED"], tags=["a"], name="B", overdue=True, created_after=1, created_before=2, order="oldest",
+        cursor="c", limit=3,
+    ),
+    "get_mission": lambda client: client.get("job"),
+    "delete_mission": lambda client: client.delete("job"),
+    "update_status": lambda client: client.set_status("job", "FAILED", reason="r", if_match=3),
+    "append_log_entry": lambda client: client.log("job", "text", "error", {"n": 1}),
+    "get_log": lambda client: client.log_page("job", levels=["error"], order="newest", cursor="c", limit=3),
+    "claim_mission": lambda client: client.claim(tags=["a"], lease=60, worker="w"),
+    "heartbeat": lambda client: client.heartbeat("job", progress=0.5, note="n"),
+    "retry_mission": lambda client: client.retry("job"),
+    "cancel_missions": lambda client: list(client.cancel_many(filter=FILTER, reason="r")),
+    "get_stats": lambda client: client.stats(),
+    "get_history": lambda client: client.history(from_=1, to=2, step="day"),
+    "health": lambda client: client.health(),
+}  # fmt: skip
+OTHERWISE = {"cancel_missions": {"ids", "cursor"}}  # members that another request of the same method has
+NOT_SENT = {"If-None-Match"}  # a client that keeps answers would
+
+
+def test_there_is_a_method_for_each_operation() -> None:
+    assert CALLS.keys() == operations().keys()
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_method_can_send_all_that_its_operation_takes_and_nothing_else(name: str) -> None:
+    operation, request = operations()[name], sent_by(CALLS[name])
+    assert (request.method, request.url.path) == (operation["method"], operation["path"].format(mission_id="job"))
+    taken = {(each["in"], each["name"]) for each in operation.get("parameters", []) if each["in"] != "path"}
+    sent = {("query", each) for each in request.url.params}
+    sent |= {("header", name) for place, name in taken if place == "header" and name in request.headers}
+    assert sent == {each for each in taken if each[1] not in NOT_SENT}
+    if "requestBody" not in operation:
+        assert request.content == b""
+        return
+    schema = operation["requestBody"]["content"]["application/json"]["schema"]
+    # A log request may be one entry, or a batch, which is what the client sends
+    body = SCHEMAS[schema.get("$ref", "/LogBatch").rpartition("/")[2]]
+    said = json.loads(request.content)
+    assert said.keys() == body["properties"].keys() - OTHERWISE.get(name, set())
+    for member, of in (("filter", "MissionFilter"), ("entries", "MissionLogEntry")):
+        inner = said.get(member, {})
+        assert not inner or (inner[0] if member == "entries" else inner).keys() == SCHEMAS[of]["properties"].keys()
+
+
+def test_many_missions_to_cancel_are_named_by_their_ids() -> None:
+    request = sent_by(lambda client: list(client.cancel_many(ids=["a", "b"])))
+    assert json.loads(request.content) == {"ids": ["a", "b"]}
+
+
+def test_the_limits_are_those_of_the_document() -> None:
+    of_lists = {
+        next(each["schema"]["maximum"] for each in operations()[name]["parameters"] if each["name"] == "limit")
+        for name in ("list_missions", "get_log")
+    }
+    assert of_lists == {transport.PAGE}
+    ids = SCHEMAS["Cancel"]["properties"]["ids"]["anyOf"][0]
+    entries = SCHEMAS["LogBatch"]["properties"]["entries"]
+    assert {ids["maxItems"], entries["maxItems"], run.BATCH} == {transport.IN_ONE_REQUEST}
+    assert SCHEMAS["MissionLogEntry"]["properties"]["message"]["maxLength"] == text.LONGEST
+    reason = SCHEMAS["StatusUpdate"]["properties"]["reason"]["anyOf"][0]
+    assert reason["maxLength"] == run.REASON == len(text.reason("x" * 2000))
+    for member in (SCHEMAS["Heartbeat"]["properties"]["note"], SCHEMAS["Claim"]["properties"]["worker"]):
+        assert member["anyOf"][0]["maxLength"] == len(text.note("x" * 2000) or "")

@@ -536,6 +536,25 @@ def test_strict_can_be_interrupted_before_the_command_starts(tmp_path: Path) -> 
     assert not (tmp_path / "done").exists()
 
 
+@pytest.mark.parametrize("refused", [problem(409, "transition_refused"), BUSY])
+def test_strict_cancels_a_mission_whose_command_it_does_not_start(refused: Say, double: Double, tmp_path: Path) -> None:
+    double.rule = lambda asked: refused if (asked.key or "").endswith("/start") else None
+    ended = run(double.url, "touch", str(tmp_path / "done"), strict=True, flush=1)
+    assert ended.code == 125
+    assert (double.mission["status"], double.mission["reason"]) == ("CANCELLED", "The command was not started.")
+    assert not (tmp_path / "done").exists()
+
+
+def test_strict_cancels_its_mission_when_a_signal_comes_before_the_command(double: Double, tmp_path: Path) -> None:
+    double.rule = lambda asked: BUSY if (asked.key or "").endswith("/start") else None
+    with started(double.url, "touch", str(tmp_path / "done"), strict=True) as process:
+        eventually(lambda: seen(double, "/status"))
+        process.send_signal(signal.SIGTERM)
+        assert end_of(process, within=8).code == 128 + signal.SIGTERM
+    assert double.mission["status"] == "CANCELLED"
+    assert not (tmp_path / "done").exists()
+
+
 # --- Signals ---
 
 TRAPS = 'for s in TERM HUP INT QUIT USR1 USR2; do trap "echo got $s" $s; done; echo ready; '

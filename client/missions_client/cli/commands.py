@@ -1,14 +1,12 @@
 """The names of the commands, and where they are."""
 
-import os
 from importlib import import_module
 from typing import Any
 
 import click
 
+from missions_client.cli import PIPE
 from missions_client.cli.session import common
-
-PIPE = 141  # the exit code of a program that SIGPIPE ended
 
 COMMANDS = {
     "create": "missions",
@@ -45,11 +43,22 @@ class Lazy(click.Group):
         found: click.Command = getattr(import_module(f"missions_client.cli.{COMMANDS[cmd_name]}"), f"{cmd_name}_")
         return _with_flags(found)
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name in COMMANDS or name.startswith("-"):
+            return super().resolve_command(ctx, args)
+        from difflib import get_close_matches
+
+        like = get_close_matches(name, COMMANDS, 1)
+        meant = f" Did you mean {like[0]}?" if like else ""
+        raise click.UsageError(f"No such command '{name}'.{meant}", ctx)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except BrokenPipeError:  # such as with `| head`
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python flushes once more at the end
+        except BrokenPipeError:  # which click would answer with 1
             raise click.exceptions.Exit(PIPE) from None
 
 

@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import signal
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
@@ -14,6 +16,7 @@ from missions_client.cli import DONE, REFUSED
 from missions_client.cli.missions import ID, STATUSES, TAGS, _flat, lines, one_line, paragraph
 from missions_client.cli.session import LEVEL, MissionId, Session, status
 from missions_client.models import Level, LogEntry, Mission, Status
+from missions_client.text import clean
 
 if TYPE_CHECKING:
     from missions_client.synchronous import Client
@@ -33,7 +36,10 @@ EVERY = 2.0  # seconds between two looks at the list
 def log_(
     session: Session, mission_id: str, text: str | None, follow: bool, levels: Sequence[list[Level]], last: int | None
 ) -> None:
-    """Show the log of a mission; with TEXT, append to it."""
+    """Show the log of a mission; with TEXT, append to it.
+
+    With - as TEXT each line of standard input is appended, about when it comes.
+    """
     chosen = [each for some in levels for each in some]
     if text is not None and (follow or last or len(chosen) > 1):
         raise click.UsageError("With a TEXT there is one --level, and nothing else")
@@ -42,10 +48,7 @@ def log_(
     with session.client(_patient() if follow else None) as client:
         found = session.find(client, mission_id)
         if text is not None:
-            made = client.log(found, text, chosen[0] if chosen else "info")
-            if session.json:
-                session.give(made)
-            return
+            return _append(session, client, found, text, chosen[0] if chosen else "info")
         if last:
             newest = list(client.read_log(found, levels=chosen, order="newest", limit=last))
             entries: Iterator[LogEntry] = reversed(newest)
@@ -53,6 +56,25 @@ def log_(
             entries = (client.follow if follow else client.read_log)(found, levels=chosen)
         for each in entries:
             session.give(each) if session.json else session.say(_line(session, each))
+    return None
+
+
+def _append(session: Session, client: "Client", mission_id: str, text: str, level: Level) -> None:
+    """Append this text, or the lines of standard input."""
+    for some in _lines_of_input() if text == "-" else [[text]]:
+        for made in client.log_many(mission_id, [(level, each) for each in some]):
+            if session.json:
+                session.give(made)
+
+
+def _lines_of_input() -> Iterator[list[str]]:
+    """The lines of standard input, as many at once as are there."""
+    from missions_client.run import CHUNK, Lines
+
+    lines = Lines()
+    while chunk := os.read(0, CHUNK):
+        yield [clean(each) for each in lines.cut(chunk)]
+    yield [clean(each) for each in lines.end()]
 
 
 def _patient() -> "Retry":
@@ -147,6 +169,7 @@ def _watch_lines(session: Session, newest: Callable[[int], list[Mission]], limit
 
 def _watch_screen(session: Session, newest: Callable[[int], list[Mission]], limit: int | None) -> int:
     """The list as it is now, drawn again and again on a screen of its own."""
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # through `finally`
     click.echo("\x1b[?1049h\x1b[?25l", nl=False, color=True)  # another screen, without a cursor
     try:
         while True:

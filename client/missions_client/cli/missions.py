@@ -319,9 +319,10 @@ def cancel_(
                 session.give(each)
             elif each.outcome == "cancelled":
                 session.say(f"{each.id} is {status('CANCELLED', 'CANCELLED')}")
+            elif each.outcome == "unchanged":
+                session.say(f"{each.id} was CANCELLED before")
             else:
-                detail = table.shown(each.detail or "")
-                session.say(f"{each.id} {'was CANCELLED before' if each.outcome == 'unchanged' else detail}")
+                click.echo(f"missions: {each.id}: {table.shown(each.detail or each.outcome)}", err=True)
     if not outcomes:
         session.hint("There is no such mission.")
     return REFUSED if outcomes["refused"] or outcomes["unknown"] else DONE

@@ -29,7 +29,7 @@ def console_(session: Session, port: int) -> None:
 def open_(session: Session, mission_id: str, port: int) -> None:
     """Open the page of a mission in a browser."""
     with session.client() as client:
-        found = session.find(client, mission_id)
+        found = client.get(session.find(client, mission_id)).id  # no page of a mission that does not exist
     _show(session, f"/missions/{found}", port)
 
 

@@ -31,6 +31,7 @@ class Session:
     def __init__(self) -> None:
         self.flags: dict[str, str | None] = {}
         self.json = False
+        self.shortened = False  # an id may have been the beginning of another one
         self.utc = False
 
     @cached_property
@@ -80,6 +81,8 @@ class Session:
     def find(self, client: "Client", text: str) -> str:
         """The id that this is, or that it is the beginning of among those shown lately. Raises click.UsageError."""
         found = self.recent.beginning_with(text)
+        if not found:
+            self.shortened = re.fullmatch(r"[0-9a-f-]{1,35}", text) is not None
         if not found or text in found:
             return text
         try:  # a whole id of which others are longer; it is the one that is meant

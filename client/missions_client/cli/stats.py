@@ -32,7 +32,7 @@ def _now(stats: Stats) -> list[str]:
     most = max(1, *stats.by_status.values())
     counted = {each: stats.by_status.get(each, 0) for each in COLOURS}  # type: ignore[call-overload]
     digits = len(f"{most:,}")
-    told = [f"{stats.total:,} missions"]
+    told = [f"{stats.total:,} mission{'s' * (stats.total != 1)}"]
     told += [
         f"  {each:9}  {number:{digits},}" + (f"  {status(table.bar(number / most, BAR), each)}" if number else "")
         for each, number in counted.items()
