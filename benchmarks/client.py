@@ -1,17 +1,22 @@
-"""The command `missions`, installed as a user installs it, against `make run`: how long a list takes, what
-`missions run` adds to a command, and how fast it takes a command's output.
+"""The command `missions`, installed as a user installs it: how long a list takes, what `missions run` adds to a
+command, and how fast a command's output is delivered, to `make run` and to an API that is far away.
 """
 
+import json
 import os
 import subprocess
 import sys
 import time
 import venv
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Thread
 
-from missions_client import Client
+from missions_client import Client, Mission
 
 from benchmarks.local_stack import process
 from benchmarks.report import Report, Row
@@ -19,6 +24,7 @@ from benchmarks.timing import Sample, check, shown
 from local.processes import ROOT, unused_port
 
 LINES = 50_000
+ANSWERS_AFTER = 0.01  # seconds, each request of an API that is far away
 LIST, ADDED, RATE = 0.3, 0.2, 5000  # seconds, seconds, and lines a second: the targets
 WRITES = f"import sys; [sys.stdout.write(f'Step {{each}} of {LINES} done\\n') for each in range({LINES})]"
 
@@ -37,27 +43,66 @@ def measure(report: Report, *, quick: bool) -> None:
             client.create(f"Mission {number}")
 
         commands = {"missions list": [command, "list"], "missions run -- true": [command, "run", "--", "true"],
-                    "true": ["true"]}  # fmt: skip
+                    "true": ["true"], "missions run -- sleep": [command, "run", "--", "sleep", "0.5"],
+                    "sleep": ["sleep", "0.5"]}  # fmt: skip
         samples = {name: Sample() for name in commands}
         for turn in range(-1, 5 if quick else 20):
             for name, words in commands.items():
                 took = timed(words, environment)
                 if turn >= 0:  # the first one compiles
                     samples[name].seconds.append(took)
-        listed, ran, bare = samples.values()
+        listed, ran, bare, ran_longer, longer = samples.values()
         report.add(Row("client", "missions list of 50, in s", shown(listed.median), "", listed.median, LIST))
         added = ran.median - bare.median
         report.add(Row("client", "added by missions run, in s", shown(ran.median), f"true {bare}", added, ADDED))
+        added = ran_longer.median - longer.median
+        name = "added to half a second, in s"
+        report.add(Row("client", name, shown(ran_longer.median), f"sleep 0.5 {longer}", added, ADDED))
         check(sum(each.name == "true" for each in client.list()) == len(ran.seconds) + 1, "a mission was not created")
 
         words = [sys.executable, "-c", WRITES]
         alone = timed(words, environment)
-        took = timed([command, "run", "--name", "Long output", "--", *words], environment)
+        reported = [command, "run", "--name", "Long output", "--", *words]
+        took = timed(reported, environment)
         (mission,) = client.list(name="Long output")
         logged = sum(1 for each in client.read_log(mission.id) if each.message.startswith("Step "))
         check(logged == LINES, f"{logged} of {LINES} lines are in the log")
-        name, figure = f"{LINES:,} lines at once, all delivered", f"{LINES / took:,.0f} a second"
+        name, figure = f"{LINES:,} lines at once, delivered to make run", f"{LINES / took:,.0f} a second"
         report.add(Row("client", name, figure, f"the command alone {shown(alone)}", LINES / took, RATE, ">="))
+        with far_away(mission) as (url, taken):
+            took = timed(reported, environment | {"MISSIONS_URL": url})
+        check(sum(taken) == LINES, f"{sum(taken)} of {LINES} lines arrived")
+        name = f"the same to an API that answers after {shown(ANSWERS_AFTER)}"
+        report.add(Row("client", name, f"{LINES / took:,.0f} a second", "", LINES / took, RATE, ">="))
+
+
+@contextmanager
+def far_away(mission: Mission) -> Iterator[tuple[str, list[int]]]:
+    """The URL of an API that takes everything, with this answer; and how many entries each request had."""
+    taken: list[int] = []
+
+    class Answers(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        wbufsize = -1
+
+        def do_POST(self) -> None:
+            content = self.rfile.read(int(self.headers.get("content-length", "0")))
+            taken.append(len(json.loads(content or b"{}").get("entries", ())))
+            time.sleep(ANSWERS_AFTER)
+            content = json.dumps({"entries": [], **asdict(mission)}).encode()
+            self.send_response(201)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}", taken
+        server.shutdown()
 
 
 def installed(folder: Path) -> str:

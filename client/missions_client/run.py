@@ -150,7 +150,8 @@ def main(
         while any(each.is_alive() for each in pumps) and not child.interrupted:
             if child.signalled and time.monotonic() > until:
                 break
-            time.sleep(0.01)
+            for each in pumps:
+                each.join(0.01)
         if code < 0:
             why, code = f"The command was ended by signal {-code} ({signal.strsignal(-code)}).", SIGNALLED - code
         elif code:

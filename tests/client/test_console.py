@@ -205,6 +205,8 @@ def test_the_command_serves_where_requests_are_signed(signed: str, tmp_path: Pat
     )
     command = [sys.executable, "-c", "from missions_client.cli import script; script()", "--url", signed]
     command += ["--profile", "p", "open", "build-7"]
+    with Client(signed, auth=auth()) as client:
+        client.create("Build", id="build-7")
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
