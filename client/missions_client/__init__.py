@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from missions_client.errors import ApiError as ApiError
     from missions_client.errors import Broken as Broken
     from missions_client.errors import Busy as Busy
+    from missions_client.errors import CannotSignIn as CannotSignIn
     from missions_client.errors import Conflict as Conflict
     from missions_client.errors import Invalid as Invalid
+    from missions_client.errors import Misconfigured as Misconfigured
     from missions_client.errors import MissionCancelled as MissionCancelled
     from missions_client.errors import MissionsError as MissionsError
     from missions_client.errors import NotFound as NotFound
@@ -46,8 +48,8 @@ _WHERE = {
     "asynchronous": ("AsyncClient", "AsyncWork"),
     "auth": ("Bearer", "SigV4"),
     "errors": (
-        "ApiError", "Broken", "Busy", "Conflict", "Invalid", "MissionCancelled", "MissionsError", "NotFound",
-        "Removed", "SignInRefused", "StaleVersion", "Unreachable",
+        "ApiError", "Broken", "Busy", "CannotSignIn", "Conflict", "Invalid", "Misconfigured", "MissionCancelled",
+        "MissionsError", "NotFound", "Removed", "SignInRefused", "StaleVersion", "Unreachable",
     ),
     "models": (
         "AllTime", "Cancelled", "CancelledPage", "Durations", "Entry", "Health", "History", "Level", "LogEntry",

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from missions_client import aws
-from missions_client.errors import MissionsError, SignInRefused
+from missions_client.errors import CannotSignIn, Misconfigured
 
 API_GATEWAY = re.compile(r"[a-z0-9-]+\.execute-api\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(\.cn)?")
 
@@ -37,7 +37,7 @@ class Bearer(httpx.Auth):
         token = (self._token if isinstance(self._token, str) else self._token()).strip()
         if not re.fullmatch(r"[\x21-\x7e]+", token):
             # httpx would show it in its error
-            raise MissionsError("The token is empty, or has characters that no token has.")
+            raise Misconfigured("The token is empty, or has characters that no token has.")
         return f"Bearer {token}"
 
 
@@ -56,7 +56,7 @@ class SigV4(httpx.Auth):
             with aws.errors():
                 self._credentials = aws.session(profile).get_credentials()
         if self._credentials is None:
-            raise SignInRefused(401, {"detail": "there are no AWS credentials"})
+            raise CannotSignIn("There are no AWS credentials to sign with. See: aws configure, or aws sso login")
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         """Add the signature."""

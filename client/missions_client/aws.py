@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
-from missions_client.errors import Misconfigured, MissionsError, SignInRefused, Unreachable, one_line
+from missions_client.errors import CannotSignIn, Misconfigured, MissionsError, Unreachable, one_line
 
 MISSING = "This needs botocore: pip install 'missions-client[aws]'"
 
@@ -20,7 +20,7 @@ def region(url: str, profile: str | None) -> str:
     with errors():
         found = session(profile).get_config_variable("region")
     if not found:
-        raise MissionsError(f"The profile '{profile}' has no region to sign for: aws configure set region ...")
+        raise Misconfigured(f"The profile '{profile}' has no region to sign for: aws configure set region ...")
     return str(found)
 
 
@@ -65,6 +65,7 @@ def errors() -> Iterator[None]:
     """Errors of botocore as those of this package."""
     try:
         import botocore.exceptions as of
+        from botocore.parsers import ResponseParserError
     except ImportError:
         raise MissionsError(MISSING) from None
     try:
@@ -72,15 +73,17 @@ def errors() -> Iterator[None]:
     except of.ClientError as error:
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         if status in (401, 403):
-            raise SignInRefused(status, {"detail": str(error)}) from None
+            raise CannotSignIn(f"AWS refused this: {one_line(str(error))}") from None
         raise MissionsError(f"AWS refused this: {one_line(str(error))}") from None
     except of.ProfileNotFound as error:
-        raise Misconfigured(f"{error}. These are there: aws configure list-profiles") from None
+        raise Misconfigured(f"{error}. `aws configure list-profiles` shows those that are there.") from None
     except (of.NoCredentialsError, of.PartialCredentialsError, of.TokenRetrievalError, of.SSOError) as error:
-        raise SignInRefused(401, {"detail": str(error)}) from None
+        raise CannotSignIn(f"There are no AWS credentials: {one_line(str(error))}") from None
     except (of.HTTPClientError, of.ConnectionError) as error:
         raise Unreachable(f"AWS does not answer: {one_line(str(error))}") from None
-    except of.BotoCoreError as error:
+    except of.NoRegionError:
+        raise Misconfigured("AWS needs a region: set AWS_REGION, or one in the profile.") from None
+    except (of.BotoCoreError, ResponseParserError) as error:
         raise MissionsError(f"AWS cannot be asked: {one_line(str(error))}") from None
-    except RuntimeError as error:  # credentials that have expired, and could not be had anew
-        raise SignInRefused(401, {"detail": str(error)}) from None
+    except RuntimeError as error:  # credentials that have expired, and could not be renewed
+        raise CannotSignIn(f"There are no AWS credentials: {one_line(str(error))}") from None

@@ -26,7 +26,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from missions_client.errors import Misconfigured, MissionsError, NoToken
+from missions_client.errors import CannotSignIn, Misconfigured, MissionsError
 
 if TYPE_CHECKING:
     import httpx
@@ -80,7 +80,7 @@ class TokenCommand:
         self._token, self._until = "", 0.0
 
     def __call__(self) -> str:
-        """The token. Raises NoToken."""
+        """The token. Raises CannotSignIn."""
         if time.monotonic() >= self._until:
             self._token = self._run()
             self._until = time.monotonic() + TOKEN_LIFE
@@ -112,7 +112,7 @@ class TokenCommand:
             if token:
                 return token
             why = "printed no token"
-        raise NoToken(f"The token_command of {path()} {why}. Run it by hand to see what is missing.")
+        raise CannotSignIn(f"The token_command in {path()} {why}. Run it by hand to see what is missing.")
 
 
 def resolve(
@@ -122,6 +122,10 @@ def resolve(
     """What these flags mean, with the environment and the file. Raises MissionsError."""
     from missions_client.transport import LOCAL, address
 
+    flags = {"url": url, "token": token, "context": context, "profile": profile, "stack": stack}
+    if "" in flags.values():
+        empty = next(name for name, value in flags.items() if value == "")
+        raise Misconfigured(f"--{empty} is empty: give it a value, or leave it out.")
     if url and context:
         raise Misconfigured("Give --url or --context, not both.")
     default, sections = read()
@@ -135,17 +139,22 @@ def resolve(
     named = context or os.environ.get("MISSIONS_CONTEXT") or default
     if named and named not in sections and not url:
         raise Misconfigured(f"There is no context '{named}' in {path()}, which has: {', '.join(sections) or 'none'}.")
-    contexts = {}
+    contexts: dict[str, Context] = {}
+    wrong: dict[str, Misconfigured] = {}  # a mistake in a section that is not meant is no reason to stop
     for each, section in sections.items():
         try:
             contexts[each] = _context(each, section)
-        except Misconfigured:  # a mistake in a section that is not meant is no reason to stop
-            if each == named and not url:
-                raise
+        except Misconfigured as error:
+            wrong[each] = error
+    if named in wrong and not url:
+        raise wrong[named]
     try:
         url = address(url or (contexts[named].url if named else LOCAL))
     except MissionsError as error:
         raise Misconfigured(str(error)) from None
+    for each in wrong:
+        if isinstance(sections[each], dict) and str(sections[each].get("url")).rstrip("/") == url:
+            raise wrong[each]
     # What a context says is for its own URL: no other API gets its token
     same = [name for name in (named, *contexts) if name in contexts and contexts[name].url == url]
     name, own = (same[0], contexts[same[0]]) if same else (None, Context(url))
@@ -195,8 +204,6 @@ def read() -> tuple[str | None, dict[str, Any]]:
     default, sections = found.pop("default", None), found.pop("contexts", {})
     if found or not isinstance(sections, dict) or not isinstance(default, str | None):
         raise Misconfigured(f'{path()} may have `default = "name"` and sections [contexts.name], and nothing else.')
-    if default is not None and default not in sections:
-        raise Misconfigured(f"{path()} has no section [contexts.{default}], which is its default.")
     return default, sections
 
 
@@ -205,8 +212,10 @@ def _context(name: str, section: Any) -> Context:
 
     known = [each.name for each in fields(Context)]
     told = f"[contexts.{name}] of {path()}"
-    if not isinstance(section, dict) or not section.keys() <= set(known) or "url" not in section:
-        raise Misconfigured(f"{told} must have a url, and may have {', '.join(known[1:])}.")
+    if not isinstance(section, dict) or "url" not in section:
+        raise Misconfigured(f"{told} must have a url.")
+    if unknown := [each for each in section if each not in known]:
+        raise Misconfigured(f"{told} has '{unknown[0]}', which is unknown. It may have {', '.join(known)}.")
     for member, value in section.items():
         words = isinstance(value, list) and bool(value) and all(isinstance(each, str) for each in value)
         if not (isinstance(value, str) and value.strip()) and not (member == "token_command" and words):

@@ -16,8 +16,8 @@ class Misconfigured(MissionsError):
     """What the flags, the environment or the configuration file say makes no sense."""
 
 
-class NoToken(MissionsError):
-    """The command that should give a token gave none."""
+class CannotSignIn(MissionsError):
+    """There is nothing to sign in with: a `token_command` gave no token, or AWS refuses the credentials."""
 
 
 class MissionCancelled(MissionsError):
@@ -54,10 +54,10 @@ class ApiError(MissionsError):
 
 
 class SignInRefused(ApiError):
-    """401 or 403: no token or no signature, a wrong or old one, or one without permission."""
+    """401 or 403: no token or no signature, a wrong or an old one, or one without permission."""
 
     def __str__(self) -> str:
-        return one_line(f"The API refused the sign-in ({self.status}: {self.detail}). Check the token or the profile.")
+        return one_line(f"The API refused the sign-in ({self.status}: {self.detail}).")
 
 
 class NotFound(ApiError):

@@ -43,14 +43,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from missions_client import text
+from missions_client import streams, text
 from missions_client.errors import (
     ApiError,
     Broken,
     Busy,
+    CannotSignIn,
     Conflict,
     Invalid,
     MissionsError,
+    NotFound,
     Removed,
     SignInRefused,
     Unreachable,
@@ -68,12 +70,13 @@ PATIENCE = 0.5  # seconds that a line waits for others
 HEARTBEAT = 10.0  # seconds between two of them
 PAUSE = 2.0  # seconds before a request is repeated, at most
 UNTIL_SIGKILL = 10.0  # seconds that the command has after SIGTERM
+FOR_CANCEL = 20.0  # seconds to cancel a mission whose command is not started; more than a request may take
 HELD_OPEN = 1.0  # seconds that others have to write after the command's end
 FOR_OUTCOME = 5.0  # seconds of `flush` that are kept for the outcome, at most
 NOT_BEFORE = 86_400  # seconds; see Report._tell
 CHUNK = 64 * 1024  # bytes read at once; also what a pipe holds
 LAST_LINES = 20  # lines in the reason of a failure, as far as there is room
-AGAIN = (Unreachable, Busy, Broken, SignInRefused)
+AGAIN = (Unreachable, Busy, Broken, SignInRefused, CannotSignIn)
 LEVELS: "dict[bytes, Level]" = {INFO: "info", WARNING: "warning", GAP: "warning"}
 PASSED_ON = {signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2}
 FROM_TERMINAL = {signal.SIGINT, signal.SIGQUIT}
@@ -93,13 +96,14 @@ def main(
     heartbeat_timeout: int = 60,
     strict: bool = False,
     flush: float = 60.0,
+    explain: Callable[[MissionsError], str] = str,
 ) -> int:
     """Run the command as a mission; the answer is the exit code for this process.
 
     It is the command's own code, or 128 + n if the signal n ended it, 126 if it cannot be executed, 127 if it was not
     found. `client` is called in another thread, after the command started; its Retry should have `attempts=1`, because
     requests are repeated here. `url` is what the command gets as MISSIONS_URL. `timeout` and `heartbeat_timeout` are
-    those of the mission, in seconds.
+    those of the mission, in seconds. `explain` gives the words for an error.
 
     After the command's end it takes at most `flush` seconds to send what is left. Then one line on standard error says
     how many lines were not delivered. With `strict` the mission must be created and started before the command starts,
@@ -108,13 +112,13 @@ def main(
 
     To be called from the main thread, as the last thing of a process: signals stay blocked.
     """
-    open_standard_streams()
+    streams.prepare()
     passed_on = {each for each in PASSED_ON if signal.getsignal(each) is not signal.SIG_IGN}  # ignored: as by nohup
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, passed_on)  # in all threads: one of them waits for signals
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # if it was ignored, no child could be waited for
     members = {"name": name, "tags": tags, "timeout": timeout, "heartbeat_timeout": heartbeat_timeout}
     child = Child()
-    report = Report(client, members, child, flush, strict)
+    report = Report(client, members, child, flush, strict, explain)
     threading.Thread(target=pass_on, args=(passed_on, child, report), daemon=True).start()
     if strict:
         report.start()
@@ -133,7 +137,7 @@ def main(
     except (OSError, ValueError) as error:  # ValueError: an empty name
         known = isinstance(error, OSError) and error.errno != errno.ENOENT
         code = NOT_EXECUTABLE if known else NOT_FOUND
-        why = f"{command[0]}: {error.strerror if isinstance(error, OSError) and known else 'not found'}"
+        why = f"{command[0] or repr('')}: {error.strerror if isinstance(error, OSError) and known else 'not found'}"
         say(why)
     else:
         for source, target, kind in zip(outputs, (1, 2), (INFO, WARNING), strict=True):
@@ -173,6 +177,7 @@ class Child:
 
     def __init__(self) -> None:
         self.interrupted = 0  # the signal that came while no command ran
+        self.interruptions = 0  # how many of them
         self.signalled = False  # one was passed on to it
         self._pid = 0
         self._ended_at = math.inf
@@ -239,6 +244,7 @@ class Child:
             if time.monotonic() < self._ended_at + SAME_SIGNAL and self._pid:
                 return False
             self.interrupted = number
+            self.interruptions += 1
             return True
 
     def stop(self) -> bool:
@@ -253,8 +259,9 @@ class Report(threading.Thread):
     """Tells the API about the mission."""
 
     def __init__(
-        self, client: "Callable[[], Client]", members: dict[str, Any], child: Child, flush: float, strict: bool
-    ) -> None:
+        self, client: "Callable[[], Client]", members: dict[str, Any], child: Child, flush: float, strict: bool,
+        explain: Callable[[MissionsError], str],
+    ) -> None:  # fmt: skip
         super().__init__(daemon=True)
         self.id = str(uuid.uuid4())  # made here, so that the creation can be repeated
         self.begun = threading.Event()  # the mission is started, or will never be
@@ -266,6 +273,7 @@ class Report(threading.Thread):
         self._child = child
         self._flush = flush
         self._strict = strict
+        self._explain = explain
         self._spool = Spool()
         self._last: deque[bytes] = deque(maxlen=LAST_LINES)
         self._outcome: tuple[Status, str | None] = "COMPLETED", None
@@ -274,7 +282,8 @@ class Report(threading.Thread):
         self._complained = False  # somebody was told that the API does not answer
         self._refused = False
         self._ended = False  # somebody else ended the mission
-        self._withdrawn = False  # the command was not started
+        self._exists = False  # the mission, as far as is known
+        self._withdrawn = False  # the command was not started, and the mission must be cancelled
         self._beat_at = math.inf  # when the next heartbeat is due
 
     def output(self, kind: bytes, lines: Sequence[bytes]) -> None:
@@ -297,12 +306,18 @@ class Report(threading.Thread):
             say(f"{' and '.join(missing)} could not be delivered.")
 
     def withdraw(self) -> None:
-        """The command was not started: cancel the mission, if it was created, and if that does not take long."""
+        """The command was not started: cancel the mission. A request may be on its way, so that can take a while.
+
+        It ends at the next signal, too. If the API did not answer, one line says so.
+        """
+        interruptions, until = self._child.interruptions, time.monotonic() + FOR_CANCEL
         self._withdrawn = True
         self.over.set()
         self._spool.close()
-        if self.is_alive():
-            self.join(FOR_OUTCOME)
+        while self.is_alive() and time.monotonic() < until and self._child.interruptions == interruptions:
+            self.join(0.1)
+        if self._exists:
+            say(f"the mission {self.id} could not be cancelled. Do that later: missions cancel {self.id}")
 
     def run(self) -> None:
         try:
@@ -311,8 +326,7 @@ class Report(threading.Thread):
                     self._tell(api)
                 except (TimeIsUp, MissionsError):
                     if self._withdrawn or (self._strict and not self.started):
-                        with suppress(MissionsError):
-                            api.cancel(self.id, reason="The command was not started.", key=f"{self.id}/withdrawn")
+                        self._cancel(api)
                     raise
         except TimeIsUp:
             pass
@@ -325,11 +339,35 @@ class Report(threading.Thread):
             self.begun.set()
             self.over.set()
 
+    def _cancel(self, api: "Client") -> None:
+        """Cancel the mission, if there may be one: an answer to its creation may have been lost."""
+        self.over.clear()
+        self._until = time.monotonic() + FOR_CANCEL
+        if self._exists:
+            reason = "The command was not started."
+            with suppress(TimeIsUp, MissionsError):
+                with suppress(NotFound):
+                    self._repeat(api, lambda: api.cancel(self.id, reason=reason, key=f"{self.id}/cancel"))
+                self._exists = False
+
+    def _create(self, api: "Client", members: dict[str, Any]) -> None:
+        import httpx
+
+        try:
+            api.create(**members, key=f"{self.id}/create")
+        except Unreachable as error:
+            self._exists |= not isinstance(error.__cause__, httpx.ConnectError | httpx.ConnectTimeout)
+            raise
+        except (Busy, Broken):
+            self._exists = True
+            raise
+        self._exists = True
+
     def _tell(self, api: "Client") -> None:
         # A worker that claims any mission must not get this one before it is started here
         not_before = time.time() + NOT_BEFORE
         members = {"id": self.id, "not_before": not_before, **self._members}
-        self._repeat(api, lambda: api.create(**members, key=f"{self.id}/create"))
+        self._repeat(api, lambda: self._create(api, members))
         try:
             self._repeat(api, lambda: api.start(self.id, key=f"{self.id}/start"))
             self.started = True
@@ -373,7 +411,7 @@ class Report(threading.Thread):
             self._repeat(api, lambda: api.log_many(self.id, entries, key=f"{self.id}/log/{number}"), kept)
             self._unsure -= count
         except (Invalid, Broken) as error:  # these lines only
-            self._complain(f"{sentence(error)} Not in the log: {counted(count)}.")
+            self._complain(f"{sentence(self._explain(error))} Not in the log: {counted(count)}.")
 
     def _beat(self, api: "Client") -> None:
         """If it is time for that, show that the command runs, and see whether it still should."""
@@ -402,7 +440,9 @@ class Report(threading.Thread):
                     waits = self._strict and not self.started
                     what = "The command waits for it" if waits else "The command is not affected"
                     since = "" if waits else " after the command's end"
-                    self._complain(f"{sentence(error)} {what}. It is tried again, at most {self._flush:g} s{since}.")
+                    self._complain(
+                        f"{sentence(self._explain(error))} {what}. It is tried again, at most {self._flush:g} s{since}."
+                    )
             left = self._until - kept - time.monotonic()
             pause = min(pause, HEARTBEAT)  # it may be the last chance before the end
             self.over.wait(min(left, max(pause, random.uniform(PAUSE / 2, PAUSE))))  # noqa: S311
@@ -434,7 +474,9 @@ class Report(threading.Thread):
 
     def _refuse(self, error: Exception) -> None:
         self._refused = True
-        what = sentence(error) if isinstance(error, MissionsError) else f"Error of this program: {error!r}."
+        what = (
+            sentence(self._explain(error)) if isinstance(error, MissionsError) else f"Error of this program: {error!r}."
+        )
         say(f"{what} Nothing more is reported.")
 
     def _complain(self, what: str) -> None:
@@ -543,18 +585,8 @@ def status_of(refused: Conflict) -> tuple[str, str | None]:
     return refused.problem.get("current_status", "ended"), refused.problem.get("reason")
 
 
-def sentence(error: MissionsError) -> str:
-    told = str(error)
+def sentence(told: str) -> str:
     return told if told.endswith((".", "?")) else f"{told}."
-
-
-def open_standard_streams() -> None:
-    """Open those that are closed, so that a pipe does not get their numbers."""
-    for number in range(3):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free, so this one
 
 
 def say(what: str) -> None:

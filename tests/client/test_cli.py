@@ -263,9 +263,9 @@ def test_a_mistake_is_told_in_one_line(words: list[str], code: int, told: str, m
 @pytest.mark.parametrize(
     ("answer", "code", "told"),
     [
-        (Say(401, {"message": "Unauthorized"}), 4, "Check the token or the profile."),
+        (Say(401, {"message": "Unauthorized"}), 4, "(401: Unauthorized). There was none"),
         (problem(403, "forbidden", "The token names no namespace."), 4, "The token names no namespace."),
-        (Say(200, b"<html>", {"Content-Type": "text/html"}), 5, "Is the URL right?"),
+        (Say(200, b"<html>", {"Content-Type": "text/html"}), 5, "is not JSON. Check the URL"),
         (Say(404, {"message": "Not Found"}), 5, "Check the URL"),
         (problem(410, "mission_removed", "Mission 'job' was removed."), 3, "Mission 'job' was removed."),
         (problem(409, "transition_refused", "It is FAILED."), 1, "It is FAILED."),
@@ -305,6 +305,43 @@ def test_what_cannot_be_written_is_told(client: Client, stack: str, home: Path) 
         1,
         "missions: The output could not be written: No space left on device.\n",
     )
+
+
+def shell(script: str, url: str) -> subprocess.CompletedProcess[str]:
+    """A script of bash, in which `m` is the command."""
+    code = f"m() {{ '{COMMAND[0]}' -c '{COMMAND[2]}' \"$@\"; }}; {script}"
+    return subprocess.run(["/bin/bash", "-c", code], env=os.environ | {"MISSIONS_URL": url}, capture_output=True,
+                          text=True, timeout=PATIENCE)  # fmt: skip
+
+
+def test_closed_streams_are_no_error(client: Client, stack: str, home: Path, tag: str) -> None:
+    done = shell(f"m create Build -t {tag} >&-", stack)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    (made,) = client.list(tags=[tag])
+    done = shell(f"m log {made.id} - <&-; m show nosuch 2>&-", stack)
+    assert (done.returncode, done.stdout, done.stderr) == (3, "", "")
+
+
+def test_an_error_that_cannot_be_written_keeps_its_exit_code(stack: str, home: Path) -> None:
+    assert shell("m show nosuch 2>/dev/full", stack).returncode == 3
+
+
+def test_nothing_is_lost_where_the_output_does_not_block(client: Client, stack: str, home: Path, tag: str) -> None:
+    made = client.create("Build", tags=[tag])
+    client.log_many(made.id, [("info", "x" * 8000)] * 40)  # more than a pipe holds
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with subprocess.Popen([*COMMAND, "log", made.id, "--json", "--url", stack], stdout=writing) as process:
+        os.close(writing)
+        time.sleep(2)
+        with os.fdopen(reading, "rb") as read:
+            assert len(read.read().splitlines()) == 41
+    assert process.returncode == 0
+
+
+def test_help_that_nobody_reads_ends_silently(stack: str, home: Path) -> None:
+    done = shell("(sleep 0.5; m --help; echo $? >&2) | true", stack)
+    assert done.stderr == "141\n"
 
 
 def test_an_api_that_is_away_is_told_soon(missions: Run) -> None:
@@ -435,8 +472,8 @@ def test_cancel_tells_what_became_of_each(missions: Run, client: Client) -> None
         f"{first.id} is CANCELLED",
         f"{second.id} is CANCELLED",
     ]
-    assert done.stderr == "missions: no-such: There is no mission 'no-such'.\n"
-    assert (done.returncode, client.get(second.id).reason) == (1, "superseded")
+    assert done.stderr == "missions: There is no mission 'no-such'.\n"
+    assert (done.returncode, client.get(second.id).reason) == (3, "superseded")
 
 
 def test_cancel_by_filters_takes_those_with_a_status(missions: Run, client: Client, tag: str) -> None:
@@ -612,5 +649,9 @@ def test_what_has_ended_is_cancelled_only_when_that_is_meant(missions: Run, clie
     assert refused.returncode == 1
     assert "is FAILED already; nothing was done" in refused.stderr
     assert client.get(made.id).reason == "disk full"
+    waits = client.create("Waits")
+    both = missions("cancel", made.id, waits.id)
+    assert (both.returncode, both.stdout) == (1, f"{waits.id} is CANCELLED\n")
+    assert client.get(made.id).status == "FAILED"
     assert missions("cancel", made.id, "--yes").returncode == 0
     assert client.get(made.id).status == "CANCELLED"

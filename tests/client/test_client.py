@@ -16,6 +16,7 @@ from missions_client import (
     AsyncClient,
     Broken,
     Busy,
+    CannotSignIn,
     Client,
     Conflict,
     Entry,
@@ -287,7 +288,7 @@ class TestSignIn:
             client.get("job")
             client.get("job")
             double.will(Say(401, {"message": "Unauthorized"}))
-            with pytest.raises(SignInRefused, match=r"401: Unauthorized.* Check the token"):
+            with pytest.raises(SignInRefused, match=r"401: Unauthorized"):
                 client.get("job")
         sent = [each.headers["authorization"] for each in double.asked]
         assert sent == ["Bearer one", "Bearer two", "Bearer three", "Bearer four"]
@@ -324,7 +325,7 @@ class TestSignIn:
         monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
         monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nowhere")
         monkeypatch.setenv("AWS_CONFIG_FILE", "/nowhere")
-        with pytest.raises(SignInRefused, match="there are no AWS credentials"):
+        with pytest.raises(CannotSignIn, match="There are no AWS credentials"):
             Client("https://abc123.execute-api.eu-west-1.amazonaws.com")
 
 

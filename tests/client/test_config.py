@@ -8,7 +8,7 @@ import httpx
 import pytest
 from missions_client import Client, MissionsError, SignInRefused, config
 from missions_client.auth import SigV4
-from missions_client.config import Misconfigured, NoToken, Settings, resolve
+from missions_client.config import CannotSignIn, Misconfigured, Settings, resolve
 from missions_client.recent import Recent
 
 from tests.client.api import Double, Say
@@ -111,11 +111,13 @@ def test_the_file_is_where_xdg_says(file: Path, home: Path, monkeypatch: pytest.
     ("text", "expected"),
     [
         ("default = 1", "nothing else"),
-        ("default = 'x'", "has no section [contexts.x]"),
         ("contexts = 1", "nothing else"),
         ("colour = 'red'", "nothing else"),
         ("[contexts.a]\nprofile = 'x'", "must have a url"),
-        ("[contexts.a]\nurl = 'http://x'\ntoken = 'secret'", "must have a url, and may have profile, token_command"),
+        (
+            "[contexts.a]\nurl = 'http://x'\ntoken = 'secret'",
+            "has 'token', which is unknown. It may have url, profile, token_command, stack",
+        ),
         ("[contexts.a]\nurl = 1", "url in [contexts.a]"),
         ("[contexts.a]\nurl = 'x'", "is no URL"),
         ("[contexts.a]\nurl = 'http://x'\ntoken_command = []", "token_command in [contexts.a]"),
@@ -138,6 +140,26 @@ def test_a_mistake_in_a_section_that_is_not_meant_stops_nothing(file: Path) -> N
     assert resolve(url=OTHER).url == OTHER
     with pytest.raises(Misconfigured, match=r"url in \[contexts.broken\]"):
         resolve(context="broken")
+
+
+def test_a_mistake_in_the_section_of_the_url_that_is_meant_is_told(file: Path) -> None:
+    file.write_text(file.read_text() + f"[contexts.typo]\nurl = '{OTHER}/'\ntoken_comand = 'echo x'\n")
+    assert resolve().url == DEV
+    with pytest.raises(Misconfigured, match="has 'token_comand', which is unknown"):
+        resolve(url=OTHER)
+
+
+def test_a_default_that_does_not_exist_stops_only_who_means_it(file: Path) -> None:
+    file.write_text(file.read_text().replace('default = "dev"', 'default = "gone"'))
+    assert resolve(context="dev").url == DEV
+    with pytest.raises(Misconfigured, match="There is no context 'gone'"):
+        resolve()
+
+
+@pytest.mark.parametrize("flag", ["url", "token", "context", "profile", "stack"])
+def test_an_empty_flag_is_a_mistake(flag: str, file: Path) -> None:
+    with pytest.raises(Misconfigured, match=f"--{flag} is empty"):
+        resolve(**{flag: ""})
 
 
 @pytest.mark.parametrize(
@@ -198,7 +220,7 @@ def test_a_token_command_that_fails_is_told_without_what_it_printed(command: str
     file.write_text(f"[contexts.a]\nurl = '{TEAM}'\ntoken_command = '''{command}'''")
     token = resolve(context="a").token
     assert callable(token)
-    with pytest.raises(NoToken, match=expected) as caught:
+    with pytest.raises(CannotSignIn, match=expected) as caught:
         token()
     assert "secret" not in str(caught.value)
     assert "Run it by hand" in str(caught.value)

@@ -17,7 +17,7 @@ import pytest
 from botocore import exceptions
 from botocore.response import StreamingBody
 from botocore.stub import Stubber
-from missions_client import Client, MissionsError, SignInRefused, Unreachable, aws
+from missions_client import CannotSignIn, Client, MissionsError, Unreachable, aws
 from missions_client.auth import SigV4
 from missions_client.console import Server
 
@@ -282,9 +282,9 @@ def test_a_stack_without_a_function_is_told(functions: Functions) -> None:
     [
         (exceptions.EndpointConnectionError(endpoint_url="https://sts"), Unreachable),
         (exceptions.ConnectTimeoutError(endpoint_url="https://sts"), Unreachable),
-        (exceptions.ClientError({"ResponseMetadata": {"HTTPStatusCode": 403}}, "AssumeRole"), SignInRefused),
-        (exceptions.NoCredentialsError(), SignInRefused),
-        (RuntimeError("the refreshed credentials are still expired"), SignInRefused),
+        (exceptions.ClientError({"ResponseMetadata": {"HTTPStatusCode": 403}}, "AssumeRole"), CannotSignIn),
+        (exceptions.NoCredentialsError(), CannotSignIn),
+        (RuntimeError("the refreshed credentials are still expired"), CannotSignIn),
     ],
     ids=lambda each: type(each).__name__,
 )
@@ -301,7 +301,7 @@ def test_credentials_that_cannot_be_had_are_an_error_of_this_package(error: Exce
     assert type(caught.value) is kind
 
 
-@pytest.mark.parametrize(("status", "kind"), [(403, SignInRefused), (400, MissionsError)])
+@pytest.mark.parametrize(("status", "kind"), [(403, CannotSignIn), (400, MissionsError)])
 def test_a_refusal_of_aws_is_told(status: int, kind: type[MissionsError], functions: Functions) -> None:
     functions.stubs["cloudformation"].add_client_error("describe_stacks", "Denied", "not you", status)
     with pytest.raises(MissionsError, match="not you") as caught:

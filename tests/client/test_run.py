@@ -503,7 +503,7 @@ def test_strict_does_not_start_the_command_unless_the_mission_is_started(double:
     double.rule = only_for("/status", Say(403, {"message": "Forbidden"}))
     ended = run(double.url, "touch", str(tmp_path / "done"), strict=True)
     assert ended.code == 125
-    assert len(ended.said) == 1
+    assert ["sign-in" in each for each in ended.said] == [True, False]
     ended = run(NOBODY, "touch", str(tmp_path / "done"), strict=True, flush=1)
     assert ended.code == 125
     assert "not started" in ended.said[-1]
@@ -543,6 +543,31 @@ def test_strict_cancels_a_mission_whose_command_it_does_not_start(refused: Say, 
     assert ended.code == 125
     assert (double.mission["status"], double.mission["reason"]) == ("CANCELLED", "The command was not started.")
     assert not (tmp_path / "done").exists()
+
+
+@pytest.mark.parametrize("late", ["/create", "/start"])
+def test_strict_cancels_a_mission_although_an_answer_comes_late(late: str, double: Double, tmp_path: Path) -> None:
+    double.rule = lambda asked: Wait(3) if (asked.key or "").endswith(late) else None
+    with started(double.url, "touch", str(tmp_path / "done"), strict=True) as process:
+        eventually(lambda: [each for each in double.asked if (each.key or "").endswith(late)])
+        process.send_signal(signal.SIGTERM)
+        ended = end_of(process, within=10)
+    assert (ended.code, ended.said) == (128 + signal.SIGTERM, [])
+    assert double.mission["status"] == "CANCELLED"
+    assert not (tmp_path / "done").exists()
+
+
+def test_strict_cancels_a_mission_at_the_second_attempt(double: Double, tmp_path: Path) -> None:
+    double.rule = lambda asked: BUSY if len(seen(double, "/status")) < 4 and asked.path.endswith("/status") else None
+    assert run(double.url, "touch", str(tmp_path / "done"), strict=True, flush=1).code == 125
+    assert double.mission["status"] == "CANCELLED"
+
+
+def test_strict_says_which_mission_it_could_not_cancel(double: Double, tmp_path: Path) -> None:
+    double.rule = only_for("/status", BUSY)
+    ended = run(double.url, "touch", str(tmp_path / "done"), strict=True, flush=1, FOR_CANCEL=1)
+    assert ended.code == 125
+    assert ended.said[-1].endswith(f"could not be cancelled. Do that later: missions cancel {double.mission['id']}")
 
 
 def test_strict_cancels_its_mission_when_a_signal_comes_before_the_command(double: Double, tmp_path: Path) -> None:

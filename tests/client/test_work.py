@@ -163,8 +163,7 @@ class TestMission:
         with pytest.raises(ZeroDivisionError) as raised, impatient.mission("Build"):
             _ = 1 / 0
         assert raised.value.__notes__ == [
-            "Mission 'job' could not be made FAILED: The API refused the sign-in (403: Forbidden). "
-            "Check the token or the profile."
+            "Mission 'job' could not be made FAILED: The API refused the sign-in (403: Forbidden)."
         ]
 
     def test_a_heartbeat_that_sees_the_own_end_is_no_cancellation(self, double: Double, impatient: Client) -> None:

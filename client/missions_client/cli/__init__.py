@@ -8,17 +8,21 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from missions_client import streams
+
 if TYPE_CHECKING:
     from missions_client.cli.session import Session
 
 DONE, REFUSED, USAGE, NO_MISSION, SIGN_IN, NO_ANSWER, INTERRUPTED, PIPE = 0, 1, 2, 3, 4, 5, 130, 141
+NOT_WRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 def script() -> None:
     """Run the command and end the process."""
+    streams.prepare()
     gc.set_threshold(100_000)  # looking for garbage is a tenth of the time until a command starts to work
     code = main()
-    for stream in filter(None, (sys.stdout, sys.stderr)):
+    for stream in (sys.stdout, sys.stderr):
         with suppress(OSError):  # what could not be written was told before
             stream.flush()
     os._exit(code)  # Python would take each module apart first, which is another tenth
@@ -27,8 +31,6 @@ def script() -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the answer is its exit code. Every error is one line on standard error (README.md)."""
     try:
-        for stream in filter(None, (sys.stdout, sys.stderr)):  # one may be closed
-            stream.reconfigure(errors="backslashreplace")  # what the locale does not have is no reason to fail
         return _run(arguments)
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -57,7 +59,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     except MissionsError as error:
         return _failed(*explained(error, session))
     except Exception as error:
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        if isinstance(error, OSError) and error.errno in NOT_WRITTEN:
             return _failed(f"The output could not be written: {error.strerror}.", REFUSED)
         if "MISSIONS_TRACEBACK" in os.environ:
             raise
@@ -81,7 +83,7 @@ def explained(error: Exception, session: "Session") -> tuple[str, int]:
             return f"{sentence} {more}", NO_MISSION
         case errors.NotFound() | errors.Removed():
             return told, NO_MISSION
-        case errors.NoToken():
+        case errors.CannotSignIn():
             return told, SIGN_IN
         case errors.SignInRefused():
             return f"{sentence} {_signed_in(session)}".strip(), SIGN_IN
@@ -90,7 +92,7 @@ def explained(error: Exception, session: "Session") -> tuple[str, int]:
         case errors.Busy():
             return f"{sentence} Try again later.", NO_ANSWER
         case errors.ApiError(code=None, status=404) | errors.Broken(code=None):
-            return f"{sentence} {where}.", NO_ANSWER
+            return f"{sentence.removesuffix(' Is the URL right?')} {where}.", NO_ANSWER
     return told, REFUSED
 
 
@@ -114,5 +116,6 @@ def _sentence(told: str) -> str:
 def _failed(told: str, code: int) -> int:
     from missions_client.errors import one_line
 
-    print(f"missions: {one_line(told)}", file=sys.stderr)
+    with suppress(OSError):
+        print(f"missions: {one_line(told)}", file=sys.stderr)
     return code

@@ -1,5 +1,7 @@
 """The names of the commands, and where they are."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -55,11 +57,22 @@ class Lazy(click.Group):
         meant = f" Did you mean {like[0]}?" if like else ""
         raise click.UsageError(f"No such command '{name}'.{meant}", ctx)
 
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        with _unread():  # --help is printed here
+            return super().make_context(*args, **kwargs)
+
     def invoke(self, ctx: click.Context) -> Any:
-        try:
+        with _unread():
             return super().invoke(ctx)
-        except BrokenPipeError:  # which click would answer with 1
-            raise click.exceptions.Exit(PIPE) from None
+
+
+@contextmanager
+def _unread() -> Iterator[None]:
+    """End with 141, where click would end with 1, when nobody reads the output any more, as with `| head`."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise click.exceptions.Exit(PIPE) from None
 
 
 def _with_flags(command: click.Command) -> click.Command:
@@ -77,8 +90,8 @@ def _with_flags(command: click.Command) -> click.Command:
     params=common(hidden=False),
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Flags may also stand after the command. Exit codes: 0 done, 1 refused, 2 wrong usage, 3 no such mission, "
-    "4 no permission, 5 no answer of the API, 130 Ctrl-C.",
+    epilog="Flags may also stand after the command. Durations are 90, 90s, 15m, 2h, 7d. Exit codes: 0 done, 1 refused, "
+    "2 wrong usage, 3 no such mission, 4 no permission, 5 no answer of the API, 130 Ctrl-C, 141 nobody reads.",
 )
 @click.version_option(package_name="missions-client", message="%(version)s")
 @click.pass_context

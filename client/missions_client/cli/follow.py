@@ -45,7 +45,7 @@ def log_(
         raise click.UsageError("With a TEXT there is one --level, and nothing else")
     if follow and last:
         raise click.UsageError("Give --follow or --last, not both")
-    with session.client(_patient() if follow else None) as client:
+    with session.client(_patient() if follow or text == "-" else None) as client:
         found = session.find(client, mission_id)
         if text is not None:
             return _append(session, client, found, text, chosen[0] if chosen else "info")
@@ -61,6 +61,8 @@ def log_(
 
 def _append(session: Session, client: "Client", mission_id: str, text: str, level: Level) -> None:
     """Append this text, or the lines of standard input."""
+    if text == "-":
+        client.get(mission_id)  # a mission that does not exist is told at once, and not after the first line
     for some in _lines_of_input() if text == "-" else [[text]]:
         for made in client.log_many(mission_id, [(level, each) for each in some]):
             if session.json:

@@ -7,14 +7,18 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from missions_client import table, times
-from missions_client.cli import DONE, NO_MISSION, REFUSED
+from missions_client.cli import DONE, NO_MISSION, REFUSED, USAGE, explained
 from missions_client.cli.session import STATUS, MissionId, Moment, Seconds, Session, status
+from missions_client.errors import ApiError, Broken, Busy, SignInRefused
 from missions_client.models import Mission, Order, Status
+
+if TYPE_CHECKING:
+    from missions_client.synchronous import Client
 
 MOST = 1000  # missions that are counted before many are cancelled
 
@@ -260,15 +264,13 @@ def fail_(session: Session, mission_id: str, reason: str | None) -> None:
     _change(session, mission_id, "FAILED", reason)
 
 
-def _cancel_one(session: Session, mission_id: str, reason: str | None, yes: bool) -> int:
-    """Cancel this one; if it has ended, only when asked for twice, since its outcome and reason are lost then."""
-    with session.client() as client:
-        found = client.get(session.find(client, mission_id))
-        if found.finished and found.status != "CANCELLED" and not yes:
-            told = f"{found.id} is {found.status} already; nothing was done. --yes makes it CANCELLED all the same"
-            click.echo(f"missions: {told}.", err=True)
-            return REFUSED
-        changed = client.cancel(found.id, reason=reason, if_match=found.version)
+def _cancel(session: Session, client: "Client", mission_id: str, reason: str | None, yes: bool) -> int:
+    """Cancel this one. One that has ended is cancelled only with --yes: its outcome and its reason are lost by that."""
+    found = client.get(session.find(client, mission_id))
+    if found.finished and found.status != "CANCELLED" and not yes:
+        click.echo(f"missions: {found.id} is {found.status} already; nothing was done. --yes cancels it.", err=True)
+        return REFUSED
+    changed = client.cancel(found.id, reason=reason, if_match=found.version)
     session.recent.add([changed.id])
     if session.json:
         session.give(changed)
@@ -300,12 +302,11 @@ def cancel_(
     filters: dict[str, Any] = {key: value for key, value in members.items() if value not in (None, [])}
     if bool(mission_ids) == bool(filters):
         raise click.UsageError("Give the ids of missions, or filters such as --tag; not both")
-    if len(mission_ids) == 1:  # so that a refusal has its own exit code
-        return _cancel_one(session, mission_ids[0], reason, yes)
+    if mission_ids:
+        return _cancel_each(session, mission_ids, reason, yes)
     outcomes: Counter[str] = Counter()
     with session.client() as client:
-        ids = [session.find(client, each) for each in mission_ids]
-        if filters and not yes:
+        if not yes:
             asked = client.list(**{"status": ["PENDING", "RUNNING"], **filters}, limit=MOST + 1)
             found = Counter(each.status for each in asked)
             if not found:
@@ -313,7 +314,7 @@ def cancel_(
                 return DONE
             if not _agreed(found):
                 return REFUSED
-        for each in client.cancel_many(ids=ids or None, filter=filters or None, reason=reason):
+        for each in client.cancel_many(filter=filters, reason=reason):
             outcomes[each.outcome] += 1
             if session.json:
                 session.give(each)
@@ -326,6 +327,24 @@ def cancel_(
     if not outcomes:
         session.hint("There is no such mission.")
     return REFUSED if outcomes["refused"] or outcomes["unknown"] else DONE
+
+
+def _cancel_each(session: Session, ids: Sequence[str], reason: str | None, yes: bool) -> int:
+    """Cancel these; the exit code is that of the first one that could not be."""
+    codes = []
+    with session.client() as client:
+        for each in ids:
+            try:
+                codes.append(_cancel(session, client, each, reason, yes))
+            except (ApiError, click.UsageError) as error:
+                if len(ids) == 1 or isinstance(error, SignInRefused | Busy | Broken):
+                    raise
+                told, code = (
+                    (error.message, USAGE) if isinstance(error, click.UsageError) else explained(error, session)
+                )
+                click.echo(f"missions: {one_line(told)}", err=True)
+                codes.append(code)
+    return next(filter(None, codes), DONE)
 
 
 def _agreed(found: "Counter[Status]") -> bool:

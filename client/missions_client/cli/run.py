@@ -2,10 +2,13 @@
 
 import shlex
 from collections.abc import Sequence
+from contextlib import suppress
 
 import click
 
+from missions_client.cli import explained
 from missions_client.cli.session import Seconds, Session
+from missions_client.errors import CannotSignIn, SignInRefused, Unreachable
 
 PATIENCE = 15.0  # seconds for an answer; then the request is sent again
 
@@ -46,6 +49,9 @@ def run_(
     if session.flags.get("stack"):
         raise click.UsageError("run takes --url or --context: with --stack it would have to ask AWS first")
     settings = session.settings  # a wrong configuration is told before the command starts
+    if settings.profile and not settings.token:
+        with suppress(CannotSignIn, Unreachable):  # the profile is there: what AWS says of it does not stop the command
+            settings.auth()
     return run.main(
         command,
         client=lambda: session.client(Retry(attempts=1), timeout=PATIENCE),
@@ -56,4 +62,5 @@ def run_(
         heartbeat_timeout=heartbeat_timeout,
         strict=strict,
         flush=flush,
+        explain=lambda error: explained(error, session)[0] if isinstance(error, SignInRefused) else str(error),
     )
