@@ -8,9 +8,7 @@ def prepare() -> None:
     """Open those that are closed, so that a pipe or a connection does not get their numbers; let each write wait."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
-            os.set_blocking(
-                number, True
-            )  # another process that has it may have changed that; then output would be lost
+            os.set_blocking(number, True)  # who started us may have changed that; then output would be lost
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # the lowest number that is free, so this one
         if getattr(sys, name) is None:
