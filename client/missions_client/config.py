@@ -139,25 +139,18 @@ def resolve(
     named = context or os.environ.get("MISSIONS_CONTEXT") or default
     if named and named not in sections and not url:
         raise Misconfigured(f"There is no context '{named}' in {path()}, which has: {', '.join(sections) or 'none'}.")
-    contexts: dict[str, Context] = {}
-    wrong: dict[str, Misconfigured] = {}  # a mistake in a section that is not meant is no reason to stop
-    for each, section in sections.items():
+    name: str | None
+    if named and not url:
+        name, own = named, _context(named, sections[named])
+    else:
         try:
-            contexts[each] = _context(each, section)
-        except Misconfigured as error:
-            wrong[each] = error
-    if named in wrong and not url:
-        raise wrong[named]
-    try:
-        url = address(url or (contexts[named].url if named else LOCAL))
-    except MissionsError as error:
-        raise Misconfigured(str(error)) from None
-    for each in wrong:
-        if isinstance(sections[each], dict) and str(sections[each].get("url")).rstrip("/") == url:
-            raise wrong[each]
-    # What a context says is for its own URL: no other API gets its token
-    same = [name for name in (named, *contexts) if name in contexts and contexts[name].url == url]
-    name, own = (same[0], contexts[same[0]]) if same else (None, Context(url))
+            url = address(url or LOCAL)
+        except MissionsError as error:
+            raise Misconfigured(str(error)) from None
+        # What a context says is for its own URL: no other API gets its token
+        name = next((each for each in (named or "", *sections) if _is_at(sections.get(each), url)), None)
+        own = _context(name, sections[name]) if name else Context(url)
+    url = own.url
     stack, section = stack or own.stack, f"[contexts.{name}] of {path()}"
     if token:
         return Settings(url, name, token, profile or own.profile, stack, "--token")
@@ -205,6 +198,11 @@ def read() -> tuple[str | None, dict[str, Any]]:
     if found or not isinstance(sections, dict) or not isinstance(default, str | None):
         raise Misconfigured(f'{path()} may have `default = "name"` and sections [contexts.name], and nothing else.')
     return default, sections
+
+
+def _is_at(section: Any, url: str) -> bool:
+    """Whether this section is one of this URL."""
+    return isinstance(section, dict) and str(section.get("url", "")).strip().rstrip("/") == url
 
 
 def _context(name: str, section: Any) -> Context:
