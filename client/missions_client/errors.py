@@ -91,3 +91,8 @@ class Broken(ApiError):
 def one_line(text: str) -> str:
     """The text on one line, without what would change a terminal."""
     return "".join(each if each.isprintable() else "?" for each in " ".join(text.split()))[:1000]
+
+
+def sentence(text: str) -> str:
+    """The text with a stop at its end."""
+    return text if text.endswith((".", "?")) else f"{text}."

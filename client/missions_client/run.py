@@ -43,7 +43,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from missions_client import streams, text
+from missions_client import text
 from missions_client.errors import (
     ApiError,
     Broken,
@@ -57,6 +57,7 @@ from missions_client.errors import (
     SignInRefused,
     Unreachable,
     one_line,
+    sentence,
 )
 from missions_client.spool import GAP, INFO, WARNING, Line, Spool, about_gap, counted
 
@@ -107,12 +108,12 @@ def main(
 
     After the command's end it takes at most `flush` seconds to send what is left. Then one line on standard error says
     how many lines were not delivered. With `strict` the mission must be created and started before the command starts,
-    within `flush` seconds; else the answer is 125. It is 125, too, if the command succeeded but that could not be
-    reported.
+    within `flush` seconds; else it is cancelled, and the answer is 125. It is 125, too, if the command succeeded but
+    that could not be reported.
 
-    To be called from the main thread, as the last thing of a process: signals stay blocked.
+    To be called from the main thread, as the last thing of a process: signals stay blocked. Standard streams must be
+    open (streams.py).
     """
-    streams.prepare()
     passed_on = {each for each in PASSED_ON if signal.getsignal(each) is not signal.SIG_IGN}  # ignored: as by nohup
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, passed_on)  # in all threads: one of them waits for signals
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # if it was ignored, no child could be waited for
@@ -583,10 +584,6 @@ def next_signal(signals: set[signal.Signals]) -> tuple[int, bool]:
 
 def status_of(refused: Conflict) -> tuple[str, str | None]:
     return refused.problem.get("current_status", "ended"), refused.problem.get("reason")
-
-
-def sentence(told: str) -> str:
-    return told if told.endswith((".", "?")) else f"{told}."
 
 
 def say(what: str) -> None:

@@ -27,12 +27,13 @@ ROOT = Path(__file__).parents[2]
 # What the command line does, with times of a test
 RUN = """
 import json, os, sys
-from missions_client import run
+from missions_client import run, streams
 
 def client():
     from missions_client import Client, Retry
     return Client(os.environ["API"], retry=Retry(attempts=1), timeout=5)
 
+streams.prepare()
 options = json.loads(sys.argv[1])
 for name in [each for each in options if each.isupper()]:
     setattr(run, name, options.pop(name))

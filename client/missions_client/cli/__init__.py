@@ -41,7 +41,7 @@ def _run(arguments: Sequence[str] | None) -> int:
 
     from missions_client.cli.commands import missions
     from missions_client.cli.session import Session
-    from missions_client.errors import MissionsError
+    from missions_client.errors import MissionsError, sentence
 
     session = Session()
     try:
@@ -53,18 +53,18 @@ def _run(arguments: Sequence[str] | None) -> int:
         told = error.format_message() if isinstance(error, click.BadParameter) else error.message
         like = getattr(error, "possibilities", None)  # click would add them without a stop in between
         meant = f" Did you mean {like[0]}?" if like else ""
-        return _failed(f"{_sentence(told)}{meant} See: {path} --help", USAGE)
+        return failed(f"{sentence(told)}{meant} See: {path} --help", USAGE)
     except click.ClickException as error:
-        return _failed(error.format_message(), USAGE)
+        return failed(error.format_message(), USAGE)
     except MissionsError as error:
-        return _failed(*explained(error, session))
+        return failed(*explained(error, session))
     except Exception as error:
         if isinstance(error, OSError) and error.errno in NOT_WRITTEN:
-            return _failed(f"The output could not be written: {error.strerror}.", REFUSED)
+            return failed(f"The output could not be written: {error.strerror}.", REFUSED)
         if "MISSIONS_TRACEBACK" in os.environ:
             raise
         told = f"This is an error of the program itself: {error!r}. MISSIONS_TRACEBACK=1 shows where it is."
-        return _failed(told, REFUSED)
+        return failed(told, REFUSED)
     return code if isinstance(code, int) else DONE
 
 
@@ -73,7 +73,7 @@ def explained(error: Exception, session: "Session") -> tuple[str, int]:
     from missions_client import errors
 
     told = str(error)
-    sentence = _sentence(told)
+    sentence = errors.sentence(told)
     where = "Check the URL (--url, --context, MISSIONS_URL)"
     match error:
         case errors.Misconfigured():
@@ -109,11 +109,8 @@ def _signed_in(session: "Session") -> str:
     return "There was none: give MISSIONS_TOKEN, --profile or --context."
 
 
-def _sentence(told: str) -> str:
-    return told if told.endswith((".", "?")) else f"{told}."
-
-
-def _failed(told: str, code: int) -> int:
+def failed(told: str, code: int) -> int:
+    """Tell an error in one line; the answer is the exit code."""
     from missions_client.errors import one_line
 
     with suppress(OSError):

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from missions_client import table, times
-from missions_client.cli import DONE, NO_MISSION, REFUSED, USAGE, explained
+from missions_client.cli import DONE, NO_MISSION, REFUSED, explained, failed
 from missions_client.cli.session import STATUS, MissionId, Moment, Seconds, Session, status
-from missions_client.errors import ApiError, Broken, Busy, SignInRefused
+from missions_client.errors import Conflict, Invalid, NotFound, Removed, StaleVersion
 from missions_client.models import Mission, Order, Status
 
 if TYPE_CHECKING:
@@ -266,10 +266,9 @@ def fail_(session: Session, mission_id: str, reason: str | None) -> None:
 
 def _cancel(session: Session, client: "Client", mission_id: str, reason: str | None, yes: bool) -> int:
     """Cancel this one. One that has ended is cancelled only with --yes: its outcome and its reason are lost by that."""
-    found = client.get(session.find(client, mission_id))
+    found = client.get(mission_id)
     if found.finished and found.status != "CANCELLED" and not yes:
-        click.echo(f"missions: {found.id} is {found.status} already; nothing was done. --yes cancels it.", err=True)
-        return REFUSED
+        return failed(f"{found.id} is {found.status} already; nothing was done. --yes cancels it.", REFUSED)
     changed = client.cancel(found.id, reason=reason, if_match=found.version)
     session.recent.add([changed.id])
     if session.json:
@@ -304,7 +303,7 @@ def cancel_(
         raise click.UsageError("Give the ids of missions, or filters such as --tag; not both")
     if mission_ids:
         return _cancel_each(session, mission_ids, reason, yes)
-    outcomes: Counter[str] = Counter()
+    codes = []
     with session.client() as client:
         if not yes:
             asked = client.list(**{"status": ["PENDING", "RUNNING"], **filters}, limit=MOST + 1)
@@ -315,35 +314,32 @@ def cancel_(
             if not _agreed(found):
                 return REFUSED
         for each in client.cancel_many(filter=filters, reason=reason):
-            outcomes[each.outcome] += 1
+            refused = each.outcome in ("refused", "unknown")
+            codes.append(REFUSED if refused else DONE)
             if session.json:
                 session.give(each)
-            elif each.outcome == "cancelled":
-                session.say(f"{each.id} is {status('CANCELLED', 'CANCELLED')}")
-            elif each.outcome == "unchanged":
-                session.say(f"{each.id} was CANCELLED before")
+            elif refused:
+                failed(f"{each.id}: {each.detail or each.outcome}", REFUSED)
             else:
-                click.echo(f"missions: {each.id}: {table.shown(each.detail or each.outcome)}", err=True)
-    if not outcomes:
+                before = (
+                    "was CANCELLED before" if each.outcome == "unchanged" else f"is {status('CANCELLED', 'CANCELLED')}"
+                )
+                session.say(f"{each.id} {before}")
+    if not codes:
         session.hint("There is no such mission.")
-    return REFUSED if outcomes["refused"] or outcomes["unknown"] else DONE
+    return max(codes, default=DONE)
 
 
 def _cancel_each(session: Session, ids: Sequence[str], reason: str | None, yes: bool) -> int:
     """Cancel these; the exit code is that of the first one that could not be."""
     codes = []
     with session.client() as client:
-        for each in ids:
+        found = [session.find(client, each) for each in ids]  # nothing is done if one of them fits several missions
+        for each in found:
             try:
                 codes.append(_cancel(session, client, each, reason, yes))
-            except (ApiError, click.UsageError) as error:
-                if len(ids) == 1 or isinstance(error, SignInRefused | Busy | Broken):
-                    raise
-                told, code = (
-                    (error.message, USAGE) if isinstance(error, click.UsageError) else explained(error, session)
-                )
-                click.echo(f"missions: {one_line(told)}", err=True)
-                codes.append(code)
+            except (NotFound, Removed, Conflict, StaleVersion, Invalid) as error:
+                codes.append(failed(*explained(error, session)))
     return next(filter(None, codes), DONE)
 
 
@@ -382,8 +378,7 @@ def claim_(session: Session, tags: Sequence[str], lease: int | None, worker: str
     with session.client() as client:
         found = client.claim(tags=tags, lease=lease, worker=worker, key=key)
     if found is None:
-        click.echo(f"missions: No mission waits{' that has these tags' if tags else ''}.", err=True)
-        return NO_MISSION
+        return failed(f"No mission waits{' that has these tags' if tags else ''}.", NO_MISSION)
     session.recent.add([found.id])
     session.give(found) if session.json else session.say(found.id)
     return DONE
@@ -402,7 +397,7 @@ def heartbeat_(session: Session, mission_id: str, progress: float | None, note: 
         session.give(sign)
     elif sign.status != "RUNNING":
         reason = f" ({one_line(sign.reason)})" if sign.reason else ""
-        click.echo(f"missions: {sign.id} is {sign.status}{reason}.", err=True)
+        failed(f"{sign.id} is {sign.status}{reason}.", REFUSED)
     return DONE if sign.status == "RUNNING" else REFUSED
 
 

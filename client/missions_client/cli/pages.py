@@ -58,7 +58,7 @@ def _wants_signatures(session: Session) -> bool:
         config: Any = transport.answer(answer.status_code, answer.headers, answer.content)
     except httpx.RequestError as error:
         raise transport.unreachable(settings.url, error) from None
-    return not (isinstance(config, dict) and config.get("client_id")) and isinstance(settings.auth(), SigV4)
+    return not (isinstance(config, dict) and config.get("client_id")) and isinstance(session.auth, SigV4)
 
 
 def _serve(session: Session, page: str, port: int) -> None:
@@ -68,7 +68,7 @@ def _serve(session: Session, page: str, port: int) -> None:
     settings = session.settings
     operate = operator(session) if settings.stack else None
     try:
-        server = Server(port, settings.url, settings.auth(), operate)
+        server = Server(port, settings.url, session.auth, operate)
     except OSError as error:
         raise click.UsageError(f"Port {port} cannot be used ({error.strerror}); 0 takes a free one") from None
     with server:

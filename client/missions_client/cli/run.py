@@ -51,7 +51,7 @@ def run_(
     settings = session.settings  # a wrong configuration is told before the command starts
     if settings.profile and not settings.token:
         with suppress(CannotSignIn, Unreachable):  # the profile is there: what AWS says of it does not stop the command
-            settings.auth()
+            _ = session.auth
     return run.main(
         command,
         client=lambda: session.client(Retry(attempts=1), timeout=PATIENCE),

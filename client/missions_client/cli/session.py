@@ -18,6 +18,8 @@ from missions_client.errors import NotFound, Removed
 from missions_client.recent import Recent
 
 if TYPE_CHECKING:
+    import httpx
+
     from missions_client.synchronous import Client
     from missions_client.transport import Retry
 
@@ -39,6 +41,11 @@ class Session:
         return config.resolve(**self.flags)
 
     @cached_property
+    def auth(self) -> "httpx.Auth":
+        """What signs requests in. Raises MissionsError."""
+        return self.settings.auth()
+
+    @cached_property
     def recent(self) -> Recent:
         return Recent(self.settings)
 
@@ -47,7 +54,7 @@ class Session:
         from missions_client.synchronous import Client
         from missions_client.transport import Retry
 
-        return Client(self.settings.url, auth=self.settings.auth(), retry=retry or Retry(attempts=3), timeout=timeout)
+        return Client(self.settings.url, auth=self.auth, retry=retry or Retry(attempts=3), timeout=timeout)
 
     @cached_property
     def terminal(self) -> bool:
@@ -81,8 +88,8 @@ class Session:
     def find(self, client: "Client", text: str) -> str:
         """The id that this is, or that it is the beginning of among those shown lately. Raises click.UsageError."""
         found = self.recent.beginning_with(text)
-        if not found:
-            self.shortened = re.fullmatch(r"[0-9a-f-]{1,35}", text) is not None
+        if not found and re.fullmatch(r"[0-9a-f-]{1,35}", text):
+            self.shortened = True
         if not found or text in found:
             return text
         try:  # a whole id of which others are longer; it is the one that is meant
