@@ -1,7 +1,7 @@
 #!lua flags=no-writes
 -- Which missions a page shows, in one step: a mission that changes its status at that moment is shown once, or not.
--- Without a name they come by creation time and then id: ranges of the index are merged, one for each status, of all
--- missions or of those with the first tag. With a name they come by name. What is asked for besides is looked up.
+-- Without a name they come by creation time and then id: runs of the index are merged, one for each status, of all
+-- missions or of those with the first tag. With a name they come by name, in one run. What else is asked for is looked up.
 -- KEYS: 1 statistics, 2 index
 -- ARGV: 1 how many, 2 'newest' or 'oldest' first, 3 and 4 what the places lie between, 5 the name's beginning or '',
 --       6 the name and place after which the page begins, or '', 7 the statuses, two letters each, 8.. the tags
@@ -18,38 +18,56 @@ local first_tag = by_name and 8 or 9 -- of those that are looked up
 local looked_up = #ARGV >= first_tag or by_name and (#statuses < ALL or low ~= '' or high ~= ':')
 local count = looked_up and EXAMINED or limit
 
+-- A run: members of the index in order, the status that all have or nil, and what is next: its place, the moment of that
+-- place, and what is replied of it.
+local runs = {}
+
+local function go_on(run)
+  run.at = run.at + 1
+  local member = run.members[run.at]
+  run.shown = member and member:sub(run.cut)
+  run.place = by_name and member and member:match('%z(.*)$') or run.shown
+  run.moment = run.place and run.place:sub(1, 16)
+end
+
+local function add(members, cut, status)
+  local run = {members = members, cut = cut, status = status, at = 0}
+  go_on(run)
+  if run.place then runs[#runs + 1] = run end
+end
+
+if by_name then
+  local from = '(n' .. (ARGV[6] ~= '' and ARGV[6] or name)
+  add(redis.call('ZRANGE', KEYS[2], from, '(n' .. name .. '\255', 'BYLEX', 'LIMIT', 0, count), 2)
+else
+  for _, status in ipairs(statuses) do
+    local prefix = (ARGV[8] and 't' .. ARGV[8] .. '\0' or '') .. status
+    local from, to = '(' .. prefix .. low, '(' .. prefix .. high
+    if newest then
+      add(redis.call('ZRANGE', KEYS[2], to, from, 'BYLEX', 'REV', 'LIMIT', 0, count), #prefix + 1, status)
+    else
+      add(redis.call('ZRANGE', KEYS[2], from, to, 'BYLEX', 'LIMIT', 0, count), #prefix + 1, status)
+    end
+  end
+end
+
 -- Lua compares texts as the server's language orders them, and the index goes by bytes; digits are the same in both.
-local function comes_before(a, b)
-  local one, other = a:sub(1, 16), b:sub(1, 16)
-  if one ~= other then return one < other end
+local function older(one, other)
+  if one.moment ~= other.moment then return one.moment < other.moment end
+  local a, b = one.place, other.place
   for i = 17, math.min(#a, #b) do
     if a:byte(i) ~= b:byte(i) then return a:byte(i) < b:byte(i) end
   end
   return #a < #b
 end
 
-local found = {} -- {place, letters of its status or nil, what is replied}
-if by_name then
-  local from = 'n' .. (ARGV[6] ~= '' and ARGV[6] or name)
-  local members = redis.call('ZRANGE', KEYS[2], '(' .. from, '(n' .. name .. '\255', 'BYLEX', 'LIMIT', 0, count)
-  for i, member in ipairs(members) do found[i] = {member:match('%z(.*)$'), nil, member:sub(2)} end
-else
-  for _, status in ipairs(statuses) do
-    local prefix = (ARGV[8] and 't' .. ARGV[8] .. '\0' or '') .. status
-    local from, to, members = '(' .. prefix .. low, '(' .. prefix .. high, nil
-    if newest then
-      members = redis.call('ZRANGE', KEYS[2], to, from, 'BYLEX', 'REV', 'LIMIT', 0, count)
-    else
-      members = redis.call('ZRANGE', KEYS[2], from, to, 'BYLEX', 'LIMIT', 0, count)
-    end
-    for _, member in ipairs(members) do
-      local place = member:sub(#prefix + 1)
-      found[#found + 1] = {place, status, place}
-    end
+-- The run whose next member is the first of all; nil when all are at their end.
+local function first()
+  local found
+  for _, run in ipairs(runs) do
+    if run.place and (not found or older(run, found) ~= newest) then found = run end
   end
-  if #statuses > 1 then
-    table.sort(found, function(a, b) if newest then return comes_before(b[1], a[1]) end return comes_before(a[1], b[1]) end)
-  end
+  return found
 end
 
 local function matches(place, status)
@@ -69,12 +87,12 @@ end
 
 local changes = redis.call('HMGET', KEYS[1], 'last_updated', 'changed')
 local reply = {(changes[1] or changes[2]) and (changes[1] or '') .. '-' .. (changes[2] or '') or '', ''}
-for i, each in ipairs(found) do
-  if not looked_up or matches(each[1], each[2]) then reply[#reply + 1] = each[3] end
+for i = 1, count do
+  local run = first()
+  if not run then break end
+  if not looked_up or matches(run.place, run.status) then reply[#reply + 1] = run.shown end
   if #reply == limit + 2 then break end
-  if looked_up and i == EXAMINED then
-    reply[2] = each[3]
-    break
-  end
+  if looked_up and i == EXAMINED then reply[2] = run.shown end
+  go_on(run)
 end
 return reply
