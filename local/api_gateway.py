@@ -105,8 +105,7 @@ def routes() -> list[Route]:
     return sorted(found, key=lambda route: ("{" in route.path, route.path))
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
+class Told(NamedTuple):
     """What became of a request; text that came from the client may hold anything."""
 
     request_id: str
@@ -371,7 +370,6 @@ class Gateway:
         self._origin = cors_origin
         self._cors = _api()["DefinitionBody"]["x-amazon-apigateway-cors"]["Fn::If"][1]
         self._bucket = Bucket(*throttle) if throttle else None
-        self._running: set[asyncio.Task[Any]] = set()
         self._pages: dict[tuple[str, str], Callable[[Request, bytes], Any]] = {
             ("GET", "/docs"): lambda request, body: _docs(),
         }
@@ -482,17 +480,13 @@ class Gateway:
 
     async def _integrate(self, request: Request, route: Route, event: dict[str, Any]) -> Answer:
         """Invoke the function. One that takes too long is not waited for; what has not begun by then never does."""
-        task = asyncio.ensure_future(self._invoke(route.function, event))
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
-        await asyncio.wait((task,), timeout=TIMEOUT)
-        if not task.done():
-            task.cancel()  # what has not begun does not begin any more
-            request.integration_error = f"The function took longer than {TIMEOUT:.0f} seconds"
-            raise Refused(503)
         try:
-            return _mapped(task.result())
+            async with asyncio.timeout(TIMEOUT) as limit:
+                return _mapped(await self._invoke(route.function, event))
         except Exception as error:  # of the function, or its answer has no such form
+            if limit.expired():
+                request.integration_error = f"The function took longer than {TIMEOUT:.0f} seconds"
+                raise Refused(503) from None
             request.integration_error = f"{type(error).__name__}: {error}"
             raise Refused(500) from None
 

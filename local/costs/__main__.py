@@ -36,7 +36,7 @@ def main(*arguments: str) -> int:
         if wrong := refusals(template(), given):
             raise Unclear("; ".join(wrong))
         if given.get("NodeType", "") not in ("", *NODES):
-            raise Unclear(f"The price of {given['NodeType']} is not known here; those of {', '.join(NODES)} are")
+            raise Unclear(f"unknown NodeType {given['NodeType']}; prices are known of {', '.join(NODES)}")
         print(section(template(), load, {"idle": 0, f"{number(missions)} missions": missions}, **given), end="")
     except ValueError:
         print("make costs: give NAME=value, such as MISSIONS=5000000", file=sys.stderr)

@@ -38,6 +38,9 @@ class Api:
 
     def __init__(self, redis_url: str, delivery_port: int, key: str) -> None:
         self._store = Redis(connection_pool=BlockingConnectionPool.from_url(redis_url, max_connections=CONNECTIONS))
+        # A client around this connection would take as long again for each event
+        self._events = self._store.connection_pool.make_connection()  # type: ignore[no-untyped-call]
+        self._adding = asyncio.Lock()
         self._port, self._key = delivery_port, key.encode()
         self._buses = {"default", BUS}
         self._changing = asyncio.Lock()  # the journal has changes in the order in which moto made them
@@ -99,7 +102,9 @@ class Api:
             if arrives(entry, self._buses):
                 events.append(json.dumps({"id": answers[-1]["EventId"], "accepted": accepted, "entry": entry}))
         if events:
-            await self._store.eval(ADD, 1, STREAM, *events)
+            async with self._adding:
+                await self._events.send_command("EVAL", ADD, 1, STREAM, *events)
+                await self._events.read_response()
         return answer(answers)
 
     async def learn_buses(self) -> None:

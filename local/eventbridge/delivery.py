@@ -34,7 +34,7 @@ from local.eventbridge import (
 from local.eventbridge.validation import bus_of
 
 BATCH = 100  # events that are delivered before they are deleted from Valkey
-GATHER = 0.02  # seconds in which events come together, since many are cheaper than one by one
+GATHER = 0.05  # seconds in which events come together, since many are cheaper than one by one
 BLOCK = 5000  # milliseconds to wait for an event
 
 
