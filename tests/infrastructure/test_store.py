@@ -169,10 +169,10 @@ def test_every_script_is_one_of_these() -> None:
     assert {path.stem for path in folder.glob("*.lua") if path.read_text().startswith("#!")} == OPERATIONS | RELAY
 
 
-@pytest.mark.parametrize("touched", ["'missions:2:{1}:another'", "ARGV[1]", "nil"])
+@pytest.mark.parametrize("touched", ["'missions:3:{1}:another'", "ARGV[1]", "nil"])
 def test_the_guard_stops_a_script_at_a_key_that_is_not_in_its_keys(deployed: Deployed, touched: str) -> None:
     bad = Script.of(f"#!lua\nredis.call('TIME') redis.call('GET', KEYS[1]) return redis.call('GET', {touched})")
-    own, other = "missions:2:{1}:mine", "missions:2:{1}:another"
+    own, other = "missions:3:{1}:mine", "missions:3:{1}:another"
     with pytest.raises(StoreUnavailable) as raised:
         Connection(deployed.ours, lambda _: guarded(bad)).script("bad", [own], other)
     assert "KEYS does not name" in str(raised.value.__cause__)

@@ -15,6 +15,7 @@ from missions.archive import Archive
 from missions.domain.errors import MissionRemoved, StoreUnavailable
 from missions.domain.models import Claim, LogQuery, MissionCreate, MissionLogEntry, MissionStatus
 from missions.domain.writes import DEFAULT, Write
+from missions.storage.due import Due
 from missions.storage.keys import Keys, partition_of
 from missions.storage.store import Store
 from moto.server import ThreadedMotoServer
@@ -226,7 +227,7 @@ def test_a_mission_that_was_deleted_meanwhile_is_not_written(s3: Any, redis_clie
     old(redis_client, "b")
     store = runtime.current.store
     assert runtime.current.archive
-    wanted = [(DEFAULT, "a"), (DEFAULT, "b"), (DEFAULT, "nobody")]
+    wanted = [Due(DEFAULT, each, "retention", "COMPLETED") for each in ("a", "b", "nobody")]
     written, goes_on = runtime.current.archive.write(store, wanted, lambda: True)
     assert ([mission_id for _, mission_id, _ in written], goes_on) == (["b"], True)
     assert [each["mission"]["id"] for each in archived(s3)] == ["b"]

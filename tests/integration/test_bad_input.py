@@ -99,7 +99,7 @@ def test_a_body_that_is_no_proper_json_is_refused(untouched: Callable[[], None],
     assert (answer.status, answer.headers["content-type"]) == (status, "application/problem+json")
 
 
-def test_a_member_that_stands_twice_among_very_many_is_found_without_delay(untouched: Callable[[], None]) -> None:
+def test_a_duplicate_member_among_very_many_is_found_without_delay(untouched: Callable[[], None]) -> None:
     members = ",".join(f'"{number}":1' for number in (*range(25_000), 24_999))
     with concurrent.futures.ThreadPoolExecutor(1) as thread:
         answer = thread.submit(invoke, "create_mission", raw="{" + members + "}").result(
@@ -224,6 +224,19 @@ def test_a_moment_that_is_none_is_told_how_to_write_one(untouched: Callable[[], 
     assert answer.status == 422
     assert "Unix seconds" in answer.body["detail"]
     assert "time zone" in answer.body["detail"]
+
+
+@pytest.mark.parametrize("moment", [[], {}, True, "soon"], ids=repr)
+def test_a_moment_in_a_body_that_is_no_number_is_told_how_to_write_one(
+    untouched: Callable[[], None], moment: Any
+) -> None:
+    answer = invoke("create_mission", body=mission(deadline=moment))
+    assert (answer.status, "deadline: must be Unix seconds" in answer.body["detail"]) == (422, True)
+
+
+def test_a_text_with_half_a_character_is_told_in_words(untouched: Callable[[], None]) -> None:
+    answer = invoke("create_mission", body=mission(name="\ud800"))
+    assert "name: is not valid Unicode" in answer.body["detail"]
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,8 @@ import redis
 from awslambdaric import bootstrap
 from awslambdaric.__main__ import main as runtime_main
 from awslambdaric.lambda_runtime_client import LambdaRuntimeClient
+from missions import api
+from missions import runtime as sandbox_runtime
 from missions.publishing import relay
 from missions.publishing.after_response import MAX_AGE, Extension
 from missions.storage import keys
@@ -183,6 +185,29 @@ def test_what_is_added_begins_only_when_the_runtime_has_posted_the_response(
             extension.handler_ended("one")
             time.sleep(0.2)
             assert done == []  # the handler has returned, but its response is not posted
+            runtime.wait_next_invocation()
+
+        running.extensions_only("one", invocation)
+    assert done == ["published"]
+
+
+def test_what_a_handler_added_is_done_also_when_it_raises_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+
+    def function(_: api.Request) -> api.Response[Any]:
+        extension.add(lambda: done.append("published"))
+        raise RuntimeError("after the write")
+
+    with lambda_apis() as running:
+        monkeypatch.setattr(LambdaRuntimeClient, "wait_next_invocation", lambda _: SimpleNamespace(invoke_id="one"))
+        extension = Extension(running.address)
+        monkeypatch.setattr(sandbox_runtime.current, "_extension", extension)
+        runtime, handler = LambdaRuntimeClient(""), api.handler(function)
+
+        def invocation() -> None:
+            runtime.wait_next_invocation()
+            with pytest.raises(RuntimeError, match="after the write"):
+                handler(sample("create_mission"), SimpleNamespace(aws_request_id="one"))
             runtime.wait_next_invocation()
 
         running.extensions_only("one", invocation)

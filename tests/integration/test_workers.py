@@ -350,7 +350,8 @@ def test_who_did_it_is_told(stream: Listener) -> None:
         ({"tags": [str(n) for n in range(11)]}, "/tags"), ({"tags": ["a b"]}, "/tags/0"),
         ({"retries": 11}, "/retries"), ({"backoff": 86401}, "/backoff"),
         ({"heartbeat_timeout": 86401}, "/heartbeat_timeout"),
-        ({"retention": 1}, "/retention"), ({"not_before": 5000000000, "deadline": 4000000000}, ""),
+        ({"retention": 1}, "/retention"),
+        ({"not_before": 5000000000, "deadline": 4000000000}, "/not_before"),
     ],
 )  # fmt: skip
 def test_nonsense_is_refused_with_the_field(stream: Listener, members: dict[str, Any], pointer: str) -> None:

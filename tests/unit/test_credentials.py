@@ -429,6 +429,24 @@ def test_a_malformed_secret_is_a_503_with_one_clear_line_and_its_password_is_now
 @pytest.mark.parametrize(
     "environment",
     [
+        {"REDIS_URL": ""},
+        {"REDIS_URL": "rediss//u:hunter2@h", "REDIS_IAM_USER": "missions", "REDIS_IAM_CACHE": "missions"},
+        {"REDIS_URL": "redis:u:hunter2@h", "REDIS_CA": "aGk="},
+        {"REDIS_URL": "redis://u:hunter2@h", "RETENTION_DAYS": "hunter2"},
+    ],
+    ids=lambda environment: ", ".join(environment),
+)
+def test_an_environment_that_makes_no_sense_is_a_503_with_one_clear_line_and_no_password(
+    environment: dict[str, str], output: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert_refused_without_the_password(output, "The environment of this function is wrong")
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
         {},
         {"redis_url": "redis://host", "redis_secret_arn": "arn:aws:secretsmanager:..."},
         {"redis_url": "rediss://host", "redis_iam_user": "missions"},

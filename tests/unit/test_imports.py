@@ -112,8 +112,7 @@ def test_a_store_with_iam_needs_botocore_alone() -> None:
 
 
 # The direction of imports: a package may import those that stand before it. Those of everybody stand for themselves.
-ORDER = ["domain", "storage", "publishing", "middle", "api", "functions"]
-MIDDLE = {"archive", "runtime", "service", "sweeper"}
+ORDER = ["domain", "storage", "publishing", "archive", "runtime", "service", "sweeper", "api", "functions"]
 EVERYBODYS = {"settings", "log", "deadline", "aws"}  # but not the domain's
 
 
@@ -157,8 +156,7 @@ def place(module: str) -> str:
     top, _, rest = module.partition(".")
     if top == "functions":
         return top
-    part = rest.partition(".")[0]
-    return "middle" if part in MIDDLE else part
+    return rest.partition(".")[0]
 
 
 @cache

@@ -21,14 +21,14 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from missions.domain.errors import MissionNotFound, MissionRemoved, MissionsError
 from missions.domain.models import LogQuery, Mission
+from missions.domain.writes import Kept
 from missions.log import logger
+from missions.storage.due import Due
 from missions.storage.store import Store
 
 LIMITS = Config(connect_timeout=3, read_timeout=15, retries={"total_max_attempts": 1})  # the next run tries again
 TOGETHER = 100  # missions that are read at once
 IN_MEMORY = 16_000_000  # bytes of an object; a larger one is on the disk meanwhile
-
-Archived = tuple[str, str, float]  # namespace, id and last sign of life of a mission
 
 
 class Archive:
@@ -38,18 +38,16 @@ class Archive:
         self._bucket = bucket
         self._s3: Any = boto3.client("s3", region_name=region, config=LIMITS)
 
-    def write(
-        self, store: Store, missions: Sequence[tuple[str, str]], more_time: Callable[[], bool]
-    ) -> tuple[list[Archived], bool]:
-        """Write these (namespace and id); gives those that are written, and whether more could be."""
-        written: list[Archived] = []
+    def write(self, store: Store, missions: Sequence[Due], more_time: Callable[[], bool]) -> tuple[list[Kept], bool]:
+        """Write these; gives those that are written, and whether more could be."""
+        written: list[Kept] = []
         for first in range(0, len(missions), TOGETHER):
             groups: dict[tuple[str, str], list[Mission]] = defaultdict(list)
-            for namespace, mission_id in missions[first : first + TOGETHER]:
-                with _left_out(mission_id):
-                    mission = store.get_mission(namespace, mission_id)
+            for due in missions[first : first + TOGETHER]:
+                with _left_out(due.mission_id):
+                    mission = store.get_mission(due.namespace, due.mission_id)
                     finished = datetime.fromtimestamp(mission.finished_at or mission.updated_at, UTC)
-                    groups[namespace, f"{finished:%Y/%m/%d}"].append(mission)
+                    groups[due.namespace, f"{finished:%Y/%m/%d}"].append(mission)
             for (namespace, day), group in groups.items():
                 try:
                     written += self._write(store, namespace, day, group)
@@ -60,16 +58,16 @@ class Archive:
                 return written, False
         return written, True
 
-    def _write(self, store: Store, namespace: str, day: str, missions: Sequence[Mission]) -> list[Archived]:
+    def _write(self, store: Store, namespace: str, day: str, missions: Sequence[Mission]) -> list[Kept]:
         """Write one object; gives what is in it."""
-        written: list[Archived] = []
+        written: list[Kept] = []
         with tempfile.SpooledTemporaryFile(IN_MEMORY) as file:
             with gzip.open(file, "wt", encoding="utf-8") as lines:
                 for mission in missions:
                     with _left_out(mission.id):
                         log = list(_log(store, namespace, mission.id))
                         lines.write(json.dumps({"mission": mission.model_dump(mode="json"), "log": log}) + "\n")
-                        written.append((namespace, mission.id, mission.active_at))
+                        written.append(Kept(namespace, mission.id, mission.active_at))
             if not written:
                 return []
             file.seek(0)

@@ -6,6 +6,9 @@ from contextlib import suppress
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
+from missions.domain.errors import StoreUnavailable
 from missions.domain.events import OutboxEntry
 from missions.log import logger
 from missions.publishing.emitter import Emitter, EventStream
@@ -33,8 +36,13 @@ class Runtime:
 
     @cached_property
     def settings(self) -> Settings:
-        """Raises pydantic's ValidationError."""
-        return self._given or Settings.from_environment()
+        """Raises StoreUnavailable, with a line in the log, when the environment names no store, or is wrong."""
+        try:
+            return self._given or Settings.from_environment()
+        except ValidationError as error:
+            problems = [each["msg"] for each in error.errors(include_input=False)]
+            logger.error("The environment of this function is wrong", problems=problems)
+        raise StoreUnavailable  # not from the error, which holds the environment
 
     @cached_property
     def credentials(self) -> Any:
@@ -52,7 +60,7 @@ class Runtime:
 
     @cached_property
     def views(self) -> Views:
-        return Views(self.connection, self.settings.keep)
+        return Views(self.connection, self.due)
 
     @cached_property
     def due(self) -> DueMissions:

@@ -23,7 +23,6 @@ class Settings(BaseModel):
     idempotency_key_life: int = Field(24 * 3600, ge=60, le=365 * 24 * 3600)  # seconds
     retention_days: float = Field(90, ge=0, le=3650)  # that a finished mission is kept; 0 is for ever
     archive_bucket: str = ""  # the S3 bucket to which a mission is written before its retention removes it
-    aws_sam_local: bool = False  # sam local sets it
     aws_region: str | None = None  # botocore itself reads only AWS_DEFAULT_REGION; Lambda sets both
 
     @model_validator(mode="after")

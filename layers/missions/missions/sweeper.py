@@ -6,7 +6,7 @@ script looks at the limit again, so a worker who is first wins, and two sweepers
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ from missions import runtime, service
 from missions.domain.errors import MissionsError, TransitionRefused
 from missions.domain.events import OutboxEntry
 from missions.domain.models import MissionStatus
-from missions.domain.writes import OneChange, Write
+from missions.domain.writes import Kept, OneChange, Write
 from missions.log import logger
 from missions.publishing import relay
 from missions.publishing.emitter import EventStream
@@ -60,7 +60,7 @@ def sweep(
     filed, report.unread = here.due.filed(now)
     if not filed:
         return
-    report.oldest = max(round((now - first[1]) * 1000) for first, *_ in filed.values())
+    report.oldest = max(round((now - first.since) * 1000) for first, *_ in filed.values())
     stream = connect()
     with ExitStack() as stack:
         run = stream and stack.enter_context(relay.Run(here.outbox, stream, relay.Report(), more_time))
@@ -82,7 +82,11 @@ def sweep(
 
 
 def _each(
-    filed: Filed, now: float, deal: Callable[[Sequence[Due]], bool], report: Report, more_time: Callable[[], bool]
+    filed: dict[int, list[Filed]],
+    now: float,
+    deal: Callable[[Sequence[Due]], bool],
+    report: Report,
+    more_time: Callable[[], bool],
 ) -> int:
     """Deal with what is filed, and with what is filed behind it, until this says no; gives how many are left."""
     due, passed = runtime.current.due, dict.fromkeys(filed, 0)  # how many of a partition are passed over
@@ -95,22 +99,26 @@ def _each(
         found = due.look(part)
         for each in found:
             if each.limit == "broken":
-                logger.error("A mission that is due cannot be read, and is due no more", mission_id=each.mission_id)
+                logger.error("A mission that is due cannot be read; it is no longer due", mission_id=each.mission_id)
         goes_on = deal(found)
         again, _ = due.filed(now, {partition: passed[partition] for partition in part})
         for partition, members in part.items():
             left = again.get(partition, [])
-            passed_over = {member for member, _ in members} & {member for member, _ in left}
+            passed_over = {_named(each) for each in members} & {_named(each) for each in left}
             passed[partition] += len(passed_over)
-            filed[partition] = [each for each in left if each[0] not in passed_over]
+            filed[partition] = [each for each in left if _named(each) not in passed_over]
             if not filed[partition] and len(left) < PAGE:
                 del filed[partition]
     return sum(passed.values()) + sum(map(len, filed.values()))
 
 
-def _part(filed: Filed) -> Filed:
+def _named(each: Filed) -> tuple[str, str]:
+    return each.namespace, each.mission_id
+
+
+def _part(filed: Mapping[int, list[Filed]]) -> dict[int, list[Filed]]:
     """What is dealt with in one turn."""
-    part: Filed = {}
+    part: dict[int, list[Filed]] = {}
     room = TOGETHER
     for partition, members in filed.items():
         part[partition] = members[:room]
@@ -145,9 +153,8 @@ def _end(store: Store, due: Sequence[Due], report: Report) -> list[OutboxEntry]:
 def _remove(here: Runtime, due: Sequence[Due], report: Report, more_time: Callable[[], bool]) -> bool:
     """Remove these missions. Where there is an archive, what is not written to it stays; says no when that fails."""
     if here.archive:
-        wanted = [(each.namespace, each.mission_id) for each in due]
-        written, goes_on = here.archive.write(here.store, wanted, more_time)
+        written, goes_on = here.archive.write(here.store, due, more_time)
         report.removed += here.store.remove_each(written)
         return goes_on
-    report.removed += here.store.remove_each([(each.namespace, each.mission_id, None) for each in due])
+    report.removed += here.store.remove_each([Kept(each.namespace, each.mission_id) for each in due])
     return True

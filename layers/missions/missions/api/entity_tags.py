@@ -26,7 +26,7 @@ def matching_versions(if_match: str | None) -> Set[int] | None:
     tags = _tags(if_match)
     if tags is None:
         raise InvalidRequest(422, "invalid_if_match", 'If-Match takes entity tags, such as "3" or "3", "4"; or *.')
-    # What a mission showed since the last change of its version hinders no change.
+    # Signs of life since the last change of the version do not matter: the part behind the hyphen is ignored.
     found = [re.fullmatch("([1-9][0-9]{0,14})(-[0-9]{1,16})?", tag) for weak, tag in tags if not weak]
     return {int(each[1]) for each in found if each}
 

@@ -10,7 +10,7 @@ from missions.api.requests import Request
 from missions.domain.errors import MissionsError
 from missions.domain.models import Mission, Problem
 from missions.domain.writes import Result, View
-from missions.log import log_context, logger
+from missions.log import logger
 
 T = TypeVar("T")
 
@@ -26,7 +26,6 @@ def respond(status: int, answer: BaseModel, result: Result[Any] | None = None) -
     """Answer with a model. A mission shows its version as ETag; the result of a write says whether it is a replay."""
     headers = {"Content-Type": "application/json"}
     if isinstance(answer, Mission):
-        log_context.append_keys(mission_id=answer.id)
         headers["ETag"] = entity_tags.etag(answer)
     if result and result.replayed:
         headers["Idempotency-Replayed"] = "true"
@@ -35,8 +34,8 @@ def respond(status: int, answer: BaseModel, result: Result[Any] | None = None) -
 
 def respond_unless_known(request: Request, mission: Mission) -> Response[Any]:
     """Answer with a mission, or 304 when If-None-Match says that the caller has this version."""
-    tag = entity_tags.etag(mission)
-    if entity_tags.known(request.headers.get("if-none-match", ""), tag):
+    known = request.header("if-none-match")
+    if known and entity_tags.known(known, tag := entity_tags.etag(mission)):
         return Response(304, "", {"ETag": tag})
     return respond(200, mission)
 

@@ -10,13 +10,13 @@ from missions.domain.errors import InvalidRequest
 
 def loads(text: str) -> Any:
     """The value of this JSON text. Raises InvalidRequest."""
-    if not text.strip():
-        raise InvalidRequest(400, "malformed_json", "The body is empty; send JSON.")
     try:
         return _DECODER.decode(text)
     except RecursionError:
         raise InvalidRequest(400, "malformed_json", "The JSON is nested too deep.") from None
     except ValueError as error:
+        if not text.strip():
+            raise InvalidRequest(400, "malformed_json", "The body is empty; send JSON.") from None
         raise InvalidRequest(400, "malformed_json", f"The body is not valid JSON: {error}.") from None
 
 

@@ -17,10 +17,10 @@ MissionsError
 """
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Self
 
 from missions.domain import lifecycle
-from missions.domain.models import MissionStatus
+from missions.domain.models import FieldError, MissionStatus
 
 
 class MissionsError(Exception):
@@ -45,6 +45,12 @@ class InvalidRequest(MissionsError):
         super().__init__(detail, **extra)
         self.status = status
         self.code = code
+
+    @classmethod
+    def of(cls, *errors: FieldError) -> Self:
+        """What is wrong with fields. Its text has the first five."""
+        detail = "; ".join(f"{each.pointer.removeprefix('/') or each.place}: {each.detail}" for each in errors[:5])
+        return cls(422, "validation_failed", detail, errors=list(errors))
 
 
 class Forbidden(MissionsError):

@@ -6,7 +6,7 @@ moment, the sequence, the old status). `OutboxEntry.envelopes` completes them, f
 
 import json
 import os
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from functools import cached_property
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -102,8 +102,8 @@ class OutboxEntry(NamedTuple):
     """Events of one write, as the outbox keeps them.
 
     `id` is the stream's; `moment` is in Unix microseconds; `sequence` is that of the write's first event; `old_status`
-    is empty but for a change of status; `drafts` is a JSON array of drafts; `error` is why a dead letter is dead;
-    `tags` are those of the mission with commas between them; `content` is what its caller sent, as JSON, of a next
+    is empty, except for a change of status; `drafts` is a JSON array of drafts; `error` is why a dead letter is dead;
+    `tags` are those of the mission; `content` is what its caller sent, as JSON, of a next
     attempt, whose drafts do not say it.
     """
 
@@ -115,7 +115,7 @@ class OutboxEntry(NamedTuple):
     old_status: str
     drafts: str
     error: str = ""
-    tags: str = ""
+    tags: Sequence[str] = ()
     content: str = ""
 
     def envelopes(self) -> list[Event]:
@@ -137,7 +137,7 @@ class OutboxEntry(NamedTuple):
             payload["old_status"] = self.old_status
         meta = {"namespace": self.namespace, "sequence": self.sequence + each["offset"], **each["meta"]}
         if self.tags:
-            meta["tags"] = self.tags.split(",")
+            meta["tags"] = list(self.tags)
         if kind is MissionCreated and self.content:
             sent = json.loads(self.content)
             payload |= {"name": sent["name"], "description": sent.get("description", "")}

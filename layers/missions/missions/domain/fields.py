@@ -15,6 +15,7 @@ MAX_DEPTH = 64
 INT64 = range(-(2**63), 2**63)
 DOUBTFUL = re.compile(rb"[0-9]{19}|u0000|NaN|Infinity")  # of more than 64 bits, U+0000, not finite; or in a text
 ID = r"[A-Za-z0-9._~-]{1,128}"
+_ID = re.compile(ID)
 TAG = r"[A-Za-z0-9._~:/=+@-]{1,50}"
 ISO_8601 = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})"
 MOMENT_WORDS = (
@@ -36,14 +37,22 @@ def compact_json(value: Any) -> str:
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), sort_keys=True)
 
 
-def _id(mission_id: str) -> str:
-    if not re.fullmatch(ID, mission_id):
+def checked_id(mission_id: str) -> str:
+    """This id of a mission. Raises ValueError when it can be none."""
+    if not _ID.fullmatch(mission_id):
         raise ValueError("must be 1 to 128 characters of A-Z a-z 0-9 . _ ~ -")
     if mission_id == "stats":
         raise ValueError("'stats' is reserved: the statistics are at /api/missions/stats/overview")
     if mission_id in RESERVED_IDS:
         raise ValueError(f"'{mission_id}' is reserved; choose another id")
     return mission_id
+
+
+def checked_namespace(namespace: Any) -> str:
+    """This name of a namespace. Raises ValueError when it can be none."""
+    if not isinstance(namespace, str) or not _ID.fullmatch(namespace):
+        raise ValueError("must name a namespace: 1 to 128 characters of A-Z a-z 0-9 . _ ~ -")
+    return namespace
 
 
 def _not_blank(text: str) -> str:
@@ -81,12 +90,10 @@ def _share(value: float) -> float:
 
 def _moment(value: Any) -> Any:
     """Unix seconds of a moment in ISO 8601. A number stays what it is."""
-    if isinstance(value, bool):
-        raise ValueError(MOMENT_WORDS)
-    if not isinstance(value, str):
+    if isinstance(value, int | float) and not isinstance(value, bool):
         return value
     try:
-        if re.fullmatch(ISO_8601, value):
+        if isinstance(value, str) and re.fullmatch(ISO_8601, value):
             return datetime.fromisoformat(value.upper()).timestamp()
     except (ValueError, OverflowError):  # there is no such day
         pass
@@ -172,20 +179,20 @@ def _text(minimum: int, maximum: int, **schema: Any) -> Any:
     return Field(min_length=minimum, max_length=maximum, json_schema_extra=schema)
 
 
-def _whole(minimum: int, maximum: int) -> Any:
+def _whole_number(minimum: int, maximum: int) -> Any:
     return Annotated[int, Field(ge=minimum, le=maximum), BeforeValidator(_no_bool)]
 
 
-Lease = _whole(1, DAY)
-Timeout = _whole(1, 365 * DAY)
+Lease = _whole_number(1, DAY)
+Timeout = _whole_number(1, 365 * DAY)
 _Backoff = Annotated[int, Field(ge=0, le=DAY)]
 Backoff = Annotated[_Backoff, BeforeValidator(_no_bool), _null_as(0, _Backoff | None)]
-Retention = _whole(60, 3650 * DAY)
+Retention = _whole_number(60, 3650 * DAY)
 _Retries = Annotated[int, Field(ge=0, le=10)]
 Retries = Annotated[_Retries, BeforeValidator(_no_bool), _null_as(0, _Retries | None)]
 MissionId = Annotated[
     str,
-    AfterValidator(_id),
+    AfterValidator(checked_id),
     WithJsonSchema(
         {"type": "string", "pattern": rf"^{ID}$", "minLength": 1, "maxLength": 128,
          "not": {"enum": sorted(RESERVED_IDS)}}
@@ -224,7 +231,7 @@ def _several(value: Any) -> Any:
 SEVERAL = BeforeValidator(_several)  # as API Gateway joins a parameter that is given twice
 
 
-def _written(pattern: str, what: str) -> BeforeValidator:
+def written(pattern: str, what: str) -> BeforeValidator:
     """Take a text from a query only when it is written like this: int() and float() take '1_0', ' 5 ' and '٥', too."""
 
     def check(value: Any) -> Any:
@@ -241,7 +248,7 @@ def _flag(value: Any) -> Any:
     return value in ("true", True)
 
 
-Limit = Annotated[int, Field(ge=1, le=200), _written(r"-?[0-9]{1,9}", "must be a whole number from 1 to 200")]
+Limit = Annotated[int, Field(ge=1, le=200), written(r"-?[0-9]{1,9}", "must be a whole number from 1 to 200")]
 # What the store keeps of a moment has 16 digits, which end there.
 _MOMENT_SCHEMA = {
     "anyOf": [{"type": "number", "minimum": 0, "exclusiveMaximum": 10**10}, {"type": "string", "format": "date-time"}]

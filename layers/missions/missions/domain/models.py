@@ -3,7 +3,16 @@
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from missions.domain.fields import (
     SEVERAL,
@@ -51,7 +60,9 @@ class LogLevel(StrEnum):
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(defer_build=True)  # a function builds those that it uses (api.handler)
+    # A function builds those that it uses (api.handler). Empty defaults are made by default_factory: pydantic copies a
+    # list that is a default with copy.deepcopy, each time.
+    model_config = ConfigDict(defer_build=True)
 
 
 class _Request(_Model):
@@ -77,8 +88,8 @@ class MissionCreate(_Request):
     id: MissionId | None = None
     name: Name
     description: Description = ""
-    data: MissionData = {}
-    tags: Tags = []
+    data: MissionData = Field(default_factory=dict)
+    tags: Tags = Field(default_factory=list)
     timeout: Timeout | None = None
     heartbeat_timeout: Lease | None = None
     deadline: Moment | None = None
@@ -87,11 +98,13 @@ class MissionCreate(_Request):
     backoff: Backoff = 0
     retention: Retention | None = None
 
-    @model_validator(mode="after")
-    def _can_be_done(self) -> Self:
-        if self.not_before is not None and self.deadline is not None and self.not_before >= self.deadline:
-            raise ValueError("not_before must be before the deadline")
-        return self
+    @field_validator("not_before")
+    @classmethod
+    def _can_be_done(cls, not_before: float | None, info: ValidationInfo) -> float | None:
+        deadline = info.data.get("deadline")
+        if not_before is not None and deadline is not None and not_before >= deadline:
+            raise ValueError("must be before the deadline")
+        return not_before
 
 
 class Claim(_Request):
@@ -99,7 +112,7 @@ class Claim(_Request):
 
     model_config = _example(tags=["env=prod"], lease=60, worker="worker-1")
 
-    tags: Tags = []
+    tags: Tags = Field(default_factory=list)
     lease: Lease | None = None
     worker: Worker | None = None
 
@@ -129,7 +142,7 @@ class MissionLogEntry(_Request):
 
     level: LogLevel = LogLevel.INFO
     message: Message
-    data: LogData = {}
+    data: LogData = Field(default_factory=dict)
 
 
 class LogBatch(_Request):
@@ -156,8 +169,8 @@ class MissionQuery(_Request):
     which a limit has passed, the longest first. `order` is for neither.
     """
 
-    status: Annotated[list[MissionStatus], SEVERAL] = []
-    tag: Annotated[Tags, SEVERAL] = []
+    status: Annotated[list[MissionStatus], SEVERAL] = Field(default_factory=list)
+    tag: Annotated[Tags, SEVERAL] = Field(default_factory=list)
     name: Name | None = None
     overdue: Flag = False
     created_after: QueryMoment | None = None
@@ -170,7 +183,7 @@ class MissionQuery(_Request):
 class LogQuery(_Request):
     """Which page of a log: of some levels, the oldest or the newest first."""
 
-    level: Annotated[list[LogLevel], SEVERAL] = []
+    level: Annotated[list[LogLevel], SEVERAL] = Field(default_factory=list)
     order: Literal["newest", "oldest"] = "oldest"
     limit: Limit = 50
     cursor: Cursor | None = None
@@ -190,7 +203,7 @@ class MissionFilter(_Request):
     model_config = ConfigDict(json_schema_extra={"minProperties": 1})
 
     status: Annotated[list[MissionStatus], Field(min_length=1)] = [MissionStatus.PENDING, MissionStatus.RUNNING]
-    tags: Tags = []
+    tags: Tags = Field(default_factory=list)
     name: Name | None = None
     created_after: Moment | None = None
     created_before: Moment | None = None
@@ -270,7 +283,7 @@ class Mission(_Model):
     id: str
     name: str
     description: str = ""
-    data: dict[str, Any] = {}
+    data: dict[str, Any] = Field(default_factory=dict)
     status: MissionStatus
     reason: str | None = None
     version: int
@@ -286,7 +299,7 @@ class Mission(_Model):
     attempt: int = 1
     retry_of: str | None = None
     next_attempt: str | None = None
-    tags: list[str] = []
+    tags: list[str] = Field(default_factory=list)
     timeout: int | None = None
     heartbeat_timeout: int | None = None
     deadline: float | None = None

@@ -62,8 +62,19 @@ class Found(NamedTuple):
     cursor: str | None
 
 
+class Kept(NamedTuple):
+    """A mission to remove once its retention has passed, and if it is still the one that was `active_at` then.
+
+    That moment is in Unix seconds; None for any.
+    """
+
+    namespace: str
+    mission_id: str
+    active_at: float | None = None
+
+
 class OneChange(NamedTuple):
-    """A change of one mission. One that becomes FAILED needs a successor, should it have retries.
+    """A change of one mission. One that becomes FAILED needs a successor, in case it has retries left.
 
     With a `limit`, such as `timeout`, it is made only if that has passed, and with `sources` only from these statuses.
     """
@@ -76,8 +87,7 @@ class OneChange(NamedTuple):
     sources: Collection[MissionStatus] | None = None
 
 
-@dataclass(frozen=True)
-class Result(Generic[T]):
+class Result(NamedTuple, Generic[T]):
     """What a write did. `replayed`: its key was used before, so `value` is the first answer and nothing changed now."""
 
     value: T
@@ -85,8 +95,7 @@ class Result(Generic[T]):
     replayed: bool = False
 
 
-@dataclass(frozen=True)
-class View(Generic[T]):
+class View(NamedTuple, Generic[T]):
     """What is shown of many missions, and the version of it; None when its caller has that version.
 
     The version is empty where there is none: of a namespace without missions, and of what changes by itself.

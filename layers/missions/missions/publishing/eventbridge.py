@@ -42,7 +42,7 @@ class EventBridge:
         Raises what JsonApi.call does.
         """
         entries = [self._entry(event) for event in events]
-        trace = os.environ.get("_X_AMZN_TRACE_ID")  # Lambda sets it anew for each invocation
+        trace = os.environ.get("_X_AMZN_TRACE_ID")  # Lambda sets it for each invocation
         if trace:
             for entry in entries:
                 entry["TraceHeader"] = trace[:500]

@@ -6,10 +6,12 @@ from dataclasses import asdict
 from itertools import islice
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from missions.domain import words
 from missions.domain.errors import StoreUnavailable
 from missions.domain.events import BROKEN, OutboxEntry
+from missions.domain.fields import checked_namespace, written
 from missions.publishing import relay
 from missions.publishing.emitter import EventStream
 from missions.storage.keys import partition_of
@@ -23,6 +25,8 @@ EXAMPLES: list[dict[str, Any]] = [
     {"action": "redeliver", "namespace": "default", "entry_ids": ["1795486300655-0"]},
     {"action": "namespaces"},
 ]
+ENTRY_ID = written("[0-9]{1,20}-[0-9]{1,20}", "must be an entry_id that a list showed")
+CURSOR = written("[0-9]{1,4} [0-9]{1,20}-[0-9]{1,20}", "must be the cursor of the list before")
 
 
 class OperatorRequest(BaseModel):
@@ -32,10 +36,10 @@ class OperatorRequest(BaseModel):
 
     action: Literal["count", "list", "redeliver", "namespaces"]
     what: Literal["dead", "undelivered"] = "dead"  # to list
-    namespace: Annotated[str, Field(pattern=r"^[A-Za-z0-9._~-]{1,128}$")] | None = None
+    namespace: Annotated[str, BeforeValidator(checked_namespace)] | None = None
     limit: int = Field(50, ge=1, le=1000)  # entries to list, or to redeliver
-    entry_ids: list[Annotated[str, Field(pattern=r"^[0-9]{1,20}-[0-9]{1,20}$")]] = Field([], max_length=1000)
-    cursor: Annotated[str, Field(pattern=r"^[0-9]{1,4} [0-9]{1,20}-[0-9]{1,20}$")] = "0 0-0"  # of the list before
+    entry_ids: list[Annotated[str, ENTRY_ID]] = Field([], max_length=1000)
+    cursor: Annotated[str, CURSOR] = "0 0-0"  # of the list before
 
     @model_validator(mode="after")
     def _ids_have_a_namespace(self) -> Self:
@@ -166,8 +170,5 @@ def _shown(entry: OutboxEntry) -> dict[str, Any]:
 
 
 def _words(error: ValidationError) -> str:
-    told = error.errors(include_url=False, include_context=False, include_input=False)
-    return "; ".join(
-        f"{'.'.join(map(str, each['loc'])) or 'the payload'}: {each['msg'].removeprefix('Value error, ')}"
-        for each in told
-    )
+    told = error.errors(include_url=False, include_input=False)
+    return "; ".join(f"{'.'.join(map(str, each['loc'])) or 'the payload'}: {words.of(each)}" for each in told)

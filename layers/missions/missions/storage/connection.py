@@ -42,7 +42,9 @@ OPTIONS: dict[str, Any] = {
     "driver_info": None,
     "retry": Retry(NoBackoff(), 0),  # Connection asks again itself
 }
-TURNS = 12  # that commands are tried together: who fails is asked for elsewhere, who is moving may have arrived
+TURNS = (
+    12  # that commands are tried together: another server may have taken over, and a slot that moves may have arrived
+)
 
 
 class Unanswered(RedisError):
@@ -100,13 +102,18 @@ class Connection:
         return _Call(keys[0], ("EVALSHA", script.sha, len(keys), *keys, *args), script.text)
 
     def _run(self, call: _Call, until: float) -> Any:
-        """Run this where its key lives. Who fails twice is given up; what a write's repeat does its token decides."""
+        """Run this where its key lives. A server that fails twice is given up.
+
+        A write may be sent twice; its token lets it happen once.
+        """
         command = call.command
         failed: list[Address] = []
         address, asking = self.nodes.owner(call.key), False
         turns = 0
         while True:
             answer = self._exchange(address, [command], asking, until)[0]
+            if not isinstance(answer, Exception):
+                return answer
             if isinstance(answer, NoScriptError) and call.text and command is call.command:
                 command = call.with_text()
                 continue
@@ -122,10 +129,8 @@ class Connection:
                 if failed.count(address) == 2:
                     raise StoreUnavailable from answer
                 address, asking = self.nodes.owner(call.key, failed), False
-            elif isinstance(answer, Exception):
-                raise StoreUnavailable from answer
             else:
-                return answer
+                raise StoreUnavailable from answer
             if time.monotonic() + PAUSE > until:
                 raise StoreUnavailable from answer
             if turns:

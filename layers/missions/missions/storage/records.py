@@ -1,6 +1,6 @@
 """What the store keeps of a mission and of a log entry: a line of named facts, then what is JSON (see write.lua)."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pydantic_core import from_json, to_json
@@ -12,10 +12,6 @@ from missions.domain.models import LogEntry, LogLevel, Mission, MissionCreate, M
 from missions.domain.writes import NewEntry
 
 _SPACE = "\x1f"  # in a text that is a fact; no text of one line has it, and it comes before all that it has
-_CONTENT = (
-    "name", "description", "data", "tags", "timeout", "heartbeat_timeout", "deadline", "not_before", "retries",
-    "backoff", "retention",
-)  # fmt: skip
 _SCRIPTED = {  # members that scripts read, and the facts that they are
     "timeout": "timeout", "heartbeat_timeout": "heartbeat", "retries": "retries", "backoff": "backoff",
     "retention": "retention",
@@ -41,6 +37,11 @@ def facts(line: str) -> dict[str, str]:
     return dict([fact.split("=", 1) for fact in line.split(" ")])
 
 
+def tags(known: Mapping[str, str]) -> list[str]:
+    """The tags among the facts of a mission or of its events."""
+    return known["tags"].split(",") if "tags" in known else []
+
+
 def name_fact(name: str) -> str:
     """A name as it is found by: in small letters."""
     return text_fact(name.casefold())
@@ -56,18 +57,33 @@ def content(payload: MissionCreate) -> str:
 
     So an optional field that a later version adds does not turn the repeat of an earlier create into a conflict.
     """
-    return compact_json({name: value for name in _CONTENT if (value := getattr(payload, name))})
+    return compact_json({name: value for name, value in vars(payload).items() if value and name != "id"})
 
 
 def given_facts(payload: MissionCreate) -> str:
     """What scripts read of what the caller sent, as facts. The name is the last one, since it may be long."""
-    facts = [f"{fact}={value}" for member, fact in _SCRIPTED.items() if (value := getattr(payload, member))]
+    parts = [f"{fact}={value}" for member, fact in _SCRIPTED.items() if (value := getattr(payload, member))]
     if payload.tags:
-        facts.append(f"tags={','.join(payload.tags)}")
+        parts.append(f"tags={','.join(payload.tags)}")
     for member in ("deadline", "not_before"):
         if (value := getattr(payload, member)) is not None:
-            facts.append(f"{member}={moment(value)}")
-    return " ".join([*facts, f"named={name_fact(payload.name)}"])
+            parts.append(f"{member}={moment(value)}")
+    return " ".join([*parts, f"named={name_fact(payload.name)}"])
+
+
+def _text(fact: str) -> str:
+    return fact.replace(_SPACE, " ")
+
+
+_OPEN = (MissionStatus.PENDING, MissionStatus.RUNNING)
+_SHOWN: dict[str, tuple[str, Callable[[str], Any]]] = {  # by their facts: members of a mission, and how they are read
+    "status": ("status", str), "version": ("version", int), "created": ("created_at", seconds),
+    "updated": ("updated_at", seconds), "active": ("active_at", seconds), "started": ("started_at", seconds),
+    "finished": ("finished_at", seconds), "deadline": ("deadline", seconds), "not_before": ("not_before", seconds),
+    "lease": ("heartbeat_timeout", int), "progress": ("progress", float), "note": ("note", _text),
+    "worker": ("worker", _text), "attempt": ("attempt", int), "retry_of": ("retry_of", str),
+    "next": ("next_attempt", str),
+}  # fmt: skip
 
 
 def mission(mission_id: str, record: str) -> Mission:
@@ -85,34 +101,20 @@ def mission(mission_id: str, record: str) -> Mission:
 
 def mission_of(mission_id: str, known: Mapping[str, str], reason: str, text: str) -> Mission:
     """A mission from the parts of its record: facts, reason and content. Raises one of BROKEN."""
-    members = from_json(text)
-    for name in ("deadline", "not_before"):  # those of a next attempt differ from what the caller sent
-        members[name] = _moment(known, name)
-    silence = known.get("lease")
-    if silence:
-        members["heartbeat_timeout"] = int(silence)
-    started, finished = _moment(known, "started"), _moment(known, "finished")
-    if finished is None and known["status"] not in (MissionStatus.PENDING, MissionStatus.RUNNING):
-        finished = seconds(known["updated"])  # it is a fact only of a mission that was cancelled later
-    return Mission(
-        id=mission_id,
-        **members,
-        status=MissionStatus(known["status"]),
-        reason=from_json(reason) if reason else None,
-        version=int(known["version"]),
-        created_at=seconds(known["created"]),
-        updated_at=seconds(known["updated"]),
-        active_at=seconds(known["active"]),
-        started_at=started,
-        finished_at=finished,
-        duration=round(finished - started, 6) if started and finished else None,
-        progress=float(known["progress"]) if "progress" in known else None,
-        note=_text(known, "note"),
-        worker=_text(known, "worker"),
-        attempt=int(known.get("attempt", 1)),
-        retry_of=known.get("retry_of"),
-        next_attempt=known.get("next"),
-    )
+    # What the caller sent comes first: deadline and not_before of a next attempt differ from it, and so does a lease.
+    members = from_json(text) | {"id": mission_id, "deadline": None, "not_before": None}
+    for name, value in known.items():
+        if shown := _SHOWN.get(name):
+            member, read = shown
+            members[member] = read(value)
+    if reason:
+        members["reason"] = from_json(reason)
+    if "finished" not in known and members["status"] not in _OPEN:
+        members["finished_at"] = members["updated_at"]  # it is a fact only of a mission that was cancelled later
+    started, finished = members.get("started_at"), members.get("finished_at")
+    if started and finished:
+        members["duration"] = round(finished - started, 6)
+    return Mission.model_validate(members)
 
 
 def sign_of_life(mission_id: str, line: str, reason: str) -> SignOfLife:
@@ -125,22 +127,14 @@ def sign_of_life(mission_id: str, line: str, reason: str) -> SignOfLife:
         status=MissionStatus(known["status"]),
         reason=from_json(reason) if reason else None,
         version=int(known["version"]),
-        worker=_text(known, "worker"),
+        worker=_text(known["worker"]) if "worker" in known else None,
         active_at=active,
         next_before=active + int(silence) if silence and running else None,
     )
 
 
-def _moment(known: Mapping[str, str], name: str) -> float | None:
-    return seconds(known[name]) if name in known else None
-
-
-def _text(known: Mapping[str, str], name: str) -> str | None:
-    return known[name].replace(_SPACE, " ") if name in known else None
-
-
 def log_text(entry: NewEntry) -> str:
-    """The record of a log entry, but for the facts that only the store knows, which go in front."""
+    """The record of a log entry, without the facts that only the store knows; they go in front."""
     body = {"message": entry.message, "data": entry.data} if entry.data else {"message": entry.message}
     return f"level={entry.level}\n{to_json(body).decode()}"
 

@@ -40,7 +40,7 @@ from missions.domain.models import (
     MissionStatus,
     SignOfLife,
 )
-from missions.domain.writes import Change, Found, NewEntry, NextAttempt, OneChange, Result, Write
+from missions.domain.writes import Change, Found, Kept, NewEntry, NextAttempt, OneChange, Result, Write
 from missions.log import log_context, logger
 from missions.storage import keys, records
 from missions.storage.connection import Connection
@@ -79,9 +79,9 @@ class Store:
         names = Keys(write.namespace)
         content, text = records.content(payload), _json(drafts)
         log_context.append_keys(mission_id=mission_id)
-        index, *when_needed = names.found()
-        own = [index, names.mission(mission_id), names.log(mission_id), keys.namespaces(names.partition)]
-        own += when_needed if payload.not_before is not None or payload.deadline is not None else []
+        own = [names.index, names.mission(mission_id), names.log(mission_id), keys.namespaces(names.partition)]
+        if payload.not_before is not None or payload.deadline is not None:
+            own += [names.queue, keys.due(names.partition)]
         first = self._attempt(write, "create_mission", payload.id or "", content)
         args = [mission_id, content, records.given_facts(payload), records.log_text(entry), text]
         reply = self._connection.script("create_mission", self._token(names, write) + own, *first, *args)
@@ -89,7 +89,7 @@ class Store:
             case ["conflict"]:
                 raise MissionExists(mission_id)
             case ["past"]:
-                raise _invalid("deadline", "is in the past")
+                raise InvalidRequest.of(FieldError(place="body", pointer="/deadline", detail="is in the past"))
         _refuse(reply, mission_id)
         outcome, replayed, mission_id, state, entry_id = reply
         known, mission = _state(mission_id, state, content)
@@ -101,7 +101,6 @@ class Store:
 
         Raises MissionNotFound, MissionRemoved, TransitionRefused, StaleVersion, KeyReused.
         """
-        log_context.append_keys(mission_id=one.mission_id)
         found, args = self._change(one)
         return _changed(self._connection.script("change_status", found, *args), one)
 
@@ -183,7 +182,6 @@ class Store:
 
         Raises MissionNotFound, MissionRemoved, RetryRefused, AlreadyRetried, KeyReused.
         """
-        log_context.append_keys(mission_id=mission_id)
         names = Keys(write.namespace)
         shared, first = self._shared(names, write, "retry_mission", mission_id)
         own = [names.mission(mission_id), names.mission(successor.id), names.log(successor.id)]
@@ -215,11 +213,10 @@ class Store:
 
         A batch of one is another request than its entry alone.
         """
-        log_context.append_keys(mission_id=mission_id)
         names = Keys(write.namespace)
         texts = [records.log_text(each) for each in entries]
         parts = [_json(drafts[first : first + ENTRY_EVENTS]) for first in range(0, len(drafts), ENTRY_EVENTS)]
-        request = [mission_id, "batch" if batch else "entry", *map(_fingerprint, entries)]
+        request = [mission_id, "batch" if batch else "entry", *map(_fingerprint, entries)] if write.key else []
         reply = self._connection.script(
             "append_log",
             [*self._token(names, write), names.mission(mission_id), names.log(mission_id)],
@@ -231,8 +228,9 @@ class Store:
         )
         _refuse(reply, mission_id)
         outcome, replayed, moment, sequence, tags, *entry_ids = reply
+        told = tags.split(",") if tags else []
         made = [
-            OutboxEntry(entry_id, write.namespace, mission_id, int(moment), int(sequence), "", text, tags=tags)
+            OutboxEntry(entry_id, write.namespace, mission_id, int(moment), int(sequence), "", text, tags=told)
             for entry_id, text in zip(entry_ids, parts, strict=False)  # a replay made none
         ]
         return Result(records.seconds(moment), outcome, bool(replayed)), made
@@ -240,7 +238,6 @@ class Store:
     def heartbeat(self, namespace: str, mission_id: str, sign: Heartbeat) -> SignOfLife:
         """Take a sign of life, if the mission is RUNNING. Raises MissionNotFound, MissionRemoved."""
         names = Keys(namespace)
-        log_context.append_keys(mission_id=mission_id)
         progress = "" if sign.progress is None else repr(sign.progress + 0.0)  # + 0: no minus zero
         note = records.text_fact(sign.note) if sign.note else ""
         reply = self._connection.script("heartbeat", [names.mission(mission_id), names.stats], progress, note)
@@ -252,7 +249,6 @@ class Store:
 
     def remove_mission(self, namespace: str, mission_id: str) -> None:
         """Remove a finished mission; one that was removed stays so. Raises MissionNotFound, MissionOpen."""
-        log_context.append_keys(mission_id=mission_id)
         found, args = self._removal(namespace, mission_id)
         reply = self._connection.script("remove_mission", found, *args)
         match reply:
@@ -262,14 +258,16 @@ class Store:
                 return
         _refuse(reply, mission_id)
 
-    def remove_each(self, missions: Sequence[tuple[str, str, float | None]]) -> int:
-        """Remove those of which the retention has passed, each by itself; gives how many were removed.
-
-        Each is named by namespace and id. With a moment (Unix seconds) only if that is still its last sign of life.
-        """
+    def remove_each(self, kept: Sequence[Kept]) -> int:
+        """Remove those of which the retention has passed, each by itself; gives how many were removed."""
         calls = [
-            self._removal(namespace, mission_id, "retention", "" if active is None else records.moment(active))
-            for namespace, mission_id, active in missions
+            self._removal(
+                each.namespace,
+                each.mission_id,
+                "retention",
+                "" if each.active_at is None else records.moment(each.active_at),
+            )
+            for each in kept
         ]
         replies = self._connection.scripts("remove_mission", calls) if calls else []
         return sum(bool(reply) and reply[0] == "done" for reply in replies)
@@ -301,13 +299,14 @@ class Store:
         return [keys.outbox(names.partition), token, names.stats]
 
     def _attempt(self, write: Write, script: str, *request: str) -> list[str | int]:
-        """Its first arguments: fingerprint, attempt, life of the token, namespace."""
-        return [
-            hashlib.blake2b("\0".join((script, *request)).encode(), digest_size=12).hexdigest(),
-            write.attempt if write.key else "",  # it is the name of the token otherwise
-            ATTEMPT_LIFE if write.key is None else self._key_life,
-            write.namespace,
-        ]
+        """Its first arguments: fingerprint, attempt, life of the token, namespace.
+
+        Without a key the token is named after this attempt, and no other request has it.
+        """
+        if write.key is None:
+            return ["", "", ATTEMPT_LIFE, write.namespace]
+        fingerprint = hashlib.blake2b("\0".join((script, *request)).encode(), digest_size=12).hexdigest()
+        return [fingerprint, write.attempt, self._key_life, write.namespace]
 
     def _shared(self, names: Keys, write: Write, script: str, *request: str) -> Call:
         """What a script is given first that moves a mission (enter.lua, move.lua)."""
@@ -384,11 +383,6 @@ def _changed(reply: Sequence[Any], one: OneChange) -> Written[Mission]:
     return Result(mission, outcome, bool(replayed)), made
 
 
-def _invalid(member: str, what: str) -> InvalidRequest:
-    error = FieldError(place="body", pointer=f"/{member}", detail=what)
-    return InvalidRequest(422, "validation_failed", f"{member}: {what}", errors=[error])
-
-
 def _refuse(reply: Sequence[Any], mission_id: str) -> None:
     match reply:
         case ["reused"]:
@@ -428,7 +422,7 @@ def _entry(
     old_status: str = "",
 ) -> OutboxEntry:
     """The outbox entry of a write after which these facts are known."""
-    first, tags = int(known["sequence"]) - len(drafts) + 1, known.get("tags", "")
+    first, tags = int(known["sequence"]) - len(drafts) + 1, records.tags(known)
     return OutboxEntry(entry_id, write.namespace, mission_id, int(known["active"]), first, old_status, text, tags=tags)
 
 
@@ -438,7 +432,7 @@ def _next_entry(
     """The outbox entry of a next attempt, made when a mission, or it, was last active."""
     return OutboxEntry(
         entry_id, write.namespace, successor.id, int(known["active"]), 1, "", _json(successor.drafts),
-        tags=known.get("tags", ""), content=content,
+        tags=records.tags(known), content=content,
     )  # fmt: skip
 
 

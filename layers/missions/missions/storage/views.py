@@ -26,6 +26,7 @@ from missions.domain.writes import View
 from missions.log import logger
 from missions.storage import keys, records
 from missions.storage.connection import Connection
+from missions.storage.due import DueMissions
 from missions.storage.keys import Keys
 
 OVERDUE = {"deadline", "timeout", "heartbeat_timeout"}  # limits of a mission that is not finished
@@ -36,11 +37,11 @@ HISTORY = 30 * DAY  # seconds that the history goes back
 
 
 class Views:
-    """The views of all namespaces. `keep` is how many seconds a finished mission is kept; 0 is for ever."""
+    """The views of all namespaces."""
 
-    def __init__(self, connection: Connection, keep: int) -> None:
+    def __init__(self, connection: Connection, due: DueMissions) -> None:
         self._connection = connection
-        self._keep = keep
+        self._due = due
 
     def list_missions(self, namespace: str, query: MissionQuery, known: Collection[str] = ()) -> View[MissionPage]:
         """A page of missions, unless its version is `known`. Raises InvalidRequest for a cursor that is none."""
@@ -82,9 +83,8 @@ class Views:
         missions = [
             mission
             for place, record in zip(places, found, strict=False)
-            if (mission := _listed(place[16:], record))
+            if (mission := _listed(place[16:], record, place[:16]))
             and mission.status in statuses  # its status may have changed since the index was read
-            and records.moment(mission.created_at) == place[:16]  # of a mission that was lost an index may have more
         ]
         if len(found) < len(members):
             last = shown[len(found) - 1]
@@ -92,27 +92,15 @@ class Views:
 
     def _overdue(self, namespace: str, query: MissionQuery) -> MissionPage:
         """The missions of which a limit has passed and that sweep_missions has not seen yet, the longest first."""
-        names = Keys(namespace)
-        due = keys.due(names.partition)
-        after = cursors.member(query.cursor, "overdue").split(" ", 1) if query.cursor else ["", ""]
-        until = self._connection.until()
-        last_moment, last, *pairs = self._connection.script(
-            "list_due", [due], f"{namespace} ", query.limit + 1, *after, until=until
+        found, last = self._due.page(
+            namespace, query.limit, cursors.member(query.cursor, "overdue") if query.cursor else ""
         )
-        moments, filed = pairs[::2], pairs[1::2][: query.limit]
-        ids = [each.partition(" ")[2] for each in filed]
-        wanted = [due, *map(names.mission, ids)]
-        args = [self._keep, "records", *filed]
-        found = self._connection.script("look_at_due", wanted, *args, until=until) if ids else []
         missions = [
             mission
-            for mission_id, (limit, _, record) in zip(ids, found, strict=False)
-            if limit in OVERDUE and (mission := _listed(mission_id, record)) and _matches(mission, query)
+            for due, record in found
+            if due.limit in OVERDUE and (mission := _listed(due.mission_id, record)) and _matches(mission, query)
         ]
-        if len(found) < len(moments):
-            last_moment, last = moments[len(found) - 1], filed[len(found) - 1]
-        cursor = cursors.encode("overdue", f"{last_moment} {last}") if last else None
-        return MissionPage(missions=missions, next_cursor=cursor)
+        return MissionPage(missions=missions, next_cursor=cursors.encode("overdue", last) if last else None)
 
     def get_stats(self, namespace: str, known: Collection[str] = ()) -> View[Stats]:
         """The statistics, unless their version is `known`. A recount always equals them."""
@@ -151,8 +139,7 @@ class Views:
             words = (
                 "is in the future" if future else "must be before 'to', which must be within the 30 days that are kept"
             )
-            error = FieldError(place="query", pointer="/from", detail=words)
-            raise InvalidRequest(422, "validation_failed", f"from: {words}", errors=[error])
+            raise InvalidRequest.of(FieldError(place="query", pointer="/from", detail=words))
         first, last = int(begin // step) * step, ceil(end)
         counts: dict[int, Counter[str]] = {at: Counter() for at in range(first, last, step)}
         for field, count in _pairs(pairs).items():
@@ -181,11 +168,15 @@ def _matches(mission: Mission, query: MissionQuery) -> bool:
     )
 
 
-def _listed(mission_id: str, record: str | None) -> Mission | None:
-    """A mission that an index names. What is missing or broken must not make its page unusable."""
+def _listed(mission_id: str, record: str | None, created: str = "") -> Mission | None:
+    """A mission that an index names. What is missing or broken must not make its page unusable.
+
+    With a moment only the one that was `created` then: of an id that was lost an index may have another one.
+    """
     try:
         if record is not None:
-            return records.mission(mission_id, record)
+            mission = records.mission(mission_id, record)
+            return mission if f" created={created}" in record.partition("\n")[0] else None
         logger.error("A mission that an index names is missing", mission_id=mission_id)
     except MissionRemoved:
         pass  # since the index was read

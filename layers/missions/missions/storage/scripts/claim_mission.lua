@@ -27,12 +27,12 @@ for i = 11, #ARGV do
   elseif mission.known.status == 'PENDING' then
     local known, now = mission.known, clock(mission.known.active)
     if not (known.deadline and known.deadline <= now) and not (known.not_before and known.not_before > now) then
-      local facts, id = {}, place:sub(17)
-      if ARGV[6] ~= '' then facts.worker = ARGV[6] end
-      if ARGV[7] ~= '' then facts.lease = ARGV[7] end
+      local changes, id = {}, place:sub(17)
+      if ARGV[6] ~= '' then changes.worker = ARGV[6] end
+      if ARGV[7] ~= '' then changes.lease = ARGV[7] end
       local state, entry = transition({
         mission = mission, key = key, log = log, id = id, to = 'RUNNING', now = now, reason = '', entry = ARGV[8],
-        drafts = ARGV[9], facts = facts,
+        drafts = ARGV[9], changes = changes,
       })
       if not state then return {'broken'} end
       record(id .. ' ' .. state)

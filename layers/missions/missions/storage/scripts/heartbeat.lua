@@ -1,6 +1,6 @@
 #!lua
 -- Takes a sign of life of a mission that is RUNNING: a fact, and nothing else. When sweep_missions looks at the mission
--- because its last sign was old when it was filed, it files it anew.
+-- because its last sign was old when it was filed, it files it again.
 -- KEYS: 1 mission, 2 statistics
 -- ARGV: 1 progress or '', 2 note or ''
 -- Replies {facts, reason as JSON or ''}; or {'missing'}, {'broken'}, {'removed', moment}.

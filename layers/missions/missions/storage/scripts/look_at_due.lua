@@ -1,10 +1,10 @@
 #!lua
--- Looks at missions that were filed as due: which of their limits has passed. What is filed wrong is filed anew.
+-- Looks at missions that were filed as due: which of their limits has passed. What is filed wrong is filed again.
 -- KEYS: 1 due missions of the partition, 2.. missions
 -- ARGV: 1 how many seconds a finished mission is kept, 0 for ever, 2 'records' to reply these, too, 3.. what each is
 --       filed as
 -- Replies for each {limit, status, record or ''}, with an empty limit for one that is not due and 'broken' for one that
--- cannot be read; until they are as large as Lambda takes well, but for one at least.
+-- cannot be read; until they are as large as Lambda takes well; one at least.
 -- @include clock
 -- @include facts
 -- @include due

@@ -1,5 +1,5 @@
 #!lua flags=no-writes
--- Outbox entries, oldest first, but for those that their own request is still publishing.
+-- Outbox entries, oldest first, without those that their own request is still publishing.
 -- KEYS: 1 outbox
 -- ARGV: 1 entry id to begin after, 2 how many entries at most, 3 bytes after which a page ends, 4 age in milliseconds
 --       from which an entry is taken

@@ -2,7 +2,7 @@
 -- @include move
 
 -- `move` has: mission (see mission_at), its key, log and id, `to` (the new status), `now`, `reason` (JSON or ''), `entry`
--- (of the log), `drafts` (of two events, or ''), `facts` (more that change), `durations` (a key, where it may have run),
+-- (of the log), `drafts` (of two events, or ''), `changes` (more facts that change), `durations` (a key, where it may have run),
 -- and `successor`: the key, log, id and entry of the next attempt, its drafts, and when it may be claimed.
 -- Gives the new facts and reason, the outbox entry's id or '', and that of the next attempt's; nil for what is broken.
 local function transition(move)
@@ -11,7 +11,7 @@ local function transition(move)
   redis.call('LLEN', move.log)
   redis.call('ZCARD', INDEX)
   redis.call('ZCARD', QUEUE)
-  local changes = move.facts or {}
+  local changes = move.changes or {}
   changes.status, changes.version, changes.updated, changes.active = to, mission.version + 1, now, now
   changes.sequence, changes.logged = mission.sequence + 2, mission.logged + 1
   local counts = {[from] = -1, [to] = 1}
