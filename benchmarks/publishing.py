@@ -25,7 +25,7 @@ from benchmarks.recording import TOKEN, load, new, pipelined, record, replay, sp
 from benchmarks.report import Report, Row
 from benchmarks.timing import Batch, Contender, check, shown, side_by_side
 from local.doubles.eventbridge import strict_eventbridge
-from local.lambdas import DrivenSandbox, sandbox
+from local.driven import DrivenSandbox, sandbox
 
 BUS = "missions"
 NAMESPACES, FEW = 60_000, 5

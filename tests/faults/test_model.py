@@ -27,7 +27,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from missions import service
+from missions import cancelling, service
 from missions.domain.errors import (
     AlreadyRetried,
     KeyReused,
@@ -456,11 +456,11 @@ class Missions(RuleBasedStateMachine):
             first, chosen, _ = self.tokens[namespace, key]
             if first != asked:
                 with pytest.raises(KeyReused):
-                    service.cancel_missions(asked, write)
+                    cancelling.cancel_missions(asked, write)
                 return
         elif key and chosen:
             self.tokens[namespace, key] = (asked, chosen, None)
-        results = service.cancel_missions(asked, write).results
+        results = cancelling.cancel_missions(asked, write).results
         self._cancelled(namespace, key, chosen, {each.id: each.outcome for each in results})
 
     def _cancelled(self, namespace: str, key: str, asked: list[str], outcomes: dict[str, str]) -> None:

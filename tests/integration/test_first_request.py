@@ -22,7 +22,8 @@ from moto.server import ThreadedMotoServer
 
 from local.doubles.eventbridge import strict_eventbridge
 from local.doubles.http import Handler, serve
-from local.lambdas import functions, lambda_apis
+from local.driven import lambda_apis
+from local.lambdas import functions
 from tests.cluster import PASSWORD, cluster
 from tests.conftest import EVENTS
 

@@ -18,7 +18,8 @@ import psutil
 import pytest
 
 from local import lambdas
-from local.lambdas import Function, FunctionError, Kind, LocalLambda, lambda_apis
+from local.driven import background, lambda_apis
+from local.lambdas import Function, FunctionError, Kind, LocalLambda
 from local.processes import ROOT
 
 Define = Callable[..., None]
@@ -187,7 +188,7 @@ def test_who_asks_twice_or_out_of_turn_is_refused() -> None:
         async def invoke() -> None:
             answers.append(await driven._invoke({}))
 
-        loop, _ = lambdas._background()
+        loop, _ = background()
         asyncio.run_coroutine_threadsafe(invoke(), loop)
         request_id = json.loads(event.getresponse().read())["requestId"]
         assert runtime.getresponse().headers["Lambda-Runtime-Aws-Request-Id"] == request_id

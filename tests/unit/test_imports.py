@@ -112,7 +112,18 @@ def test_a_store_with_iam_needs_botocore_alone() -> None:
 
 
 # The direction of imports: a package may import those that stand before it. Those of everybody stand for themselves.
-ORDER = ["domain", "storage", "publishing", "archive", "runtime", "service", "sweeper", "api", "functions"]
+ORDER = [
+    "domain",
+    "storage",
+    "publishing",
+    "archive",
+    "runtime",
+    "service",
+    "cancelling",
+    "sweeper",
+    "api",
+    "functions",
+]
 EVERYBODYS = {"settings", "log", "deadline", "aws"}  # but not the domain's
 
 

@@ -93,6 +93,13 @@ class Runtime:
 
         return Emitter(event_bridge)
 
+    def set_event_stream(self, stream: EventStream | None) -> None:
+        """Publish to this stream; None goes back to the bus that the settings name."""
+        if stream:
+            self.emitter = Emitter(lambda: stream)
+        else:
+            self.__dict__.pop("emitter", None)  # it is made again
+
     def prepare(self, *, publishes: bool = False) -> None:
         """Make ready what asks nobody but Lambda itself; call it while Lambda initialises the sandbox.
 

@@ -1,12 +1,12 @@
 """What the store keeps of a mission and of a log entry: a line of named facts, then what is JSON (see write.lua)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pydantic_core import from_json, to_json
 
 from missions.domain.errors import BrokenRecord, MissionRemoved
-from missions.domain.events import BROKEN
+from missions.domain.events import BROKEN, Draft
 from missions.domain.fields import compact_json
 from missions.domain.models import LogEntry, LogLevel, Mission, MissionCreate, MissionStatus, SignOfLife
 from missions.domain.writes import NewEntry
@@ -137,6 +137,11 @@ def log_text(entry: NewEntry) -> str:
     """The record of a log entry, without the facts that only the store knows; they go in front."""
     body = {"message": entry.message, "data": entry.data} if entry.data else {"message": entry.message}
     return f"level={entry.level}\n{to_json(body).decode()}"
+
+
+def drafts_text(drafts: Sequence[Draft]) -> str:
+    """The drafts of a write's events, as its outbox entry has them; empty when nobody publishes them."""
+    return to_json(drafts).decode() if drafts else ""
 
 
 def log_entry(record: str) -> LogEntry:

@@ -5,26 +5,20 @@ Each is one round trip, a claim two. Every method raises StoreUnavailable when R
 
 import hashlib
 import random
-from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
-
-from pydantic_core import from_json, to_json
+from collections.abc import Sequence
 
 from missions.domain import cursors, lifecycle
 from missions.domain.errors import (
     AlreadyRetried,
     BrokenRecord,
     InvalidRequest,
-    KeyReused,
     MissionExists,
     MissionNotFound,
     MissionOpen,
     MissionRemoved,
     MissionsError,
     RetryRefused,
-    StaleVersion,
     StoreUnavailable,
-    TransitionRefused,
 )
 from missions.domain.events import BROKEN, Draft, OutboxEntry
 from missions.domain.fields import DAY, compact_json
@@ -32,7 +26,6 @@ from missions.domain.models import (
     Claim,
     FieldError,
     Heartbeat,
-    LogEntry,
     LogPage,
     LogQuery,
     Mission,
@@ -42,9 +35,10 @@ from missions.domain.models import (
 )
 from missions.domain.writes import Change, Found, Kept, NewEntry, NextAttempt, OneChange, Result, Write
 from missions.log import log_context, logger
-from missions.storage import keys, records
+from missions.storage import keys, records, replies
 from missions.storage.connection import Connection
 from missions.storage.keys import Keys
+from missions.storage.replies import Written
 
 ATTEMPT_LIFE = 60  # seconds that a request without an Idempotency-Key is remembered
 TOMBSTONE_LIFE = 30 * DAY  # seconds that is remembered what the last version of a removed mission was
@@ -53,8 +47,6 @@ CANDIDATES = 64  # missions that a claim looks at: more than there are workers t
 TRIED = 16  # of them, chosen at random, that it tries at once
 CLAIM_ROUNDS = 5  # that it does so again, when others have taken all of those
 
-T = TypeVar("T")
-Written = tuple[Result[T], list[OutboxEntry]]
 Call = tuple[list[str], list[str | int]]  # KEYS and ARGV of a script
 
 
@@ -77,24 +69,23 @@ class Store:
     ) -> Written[Mission]:
         """Create a mission with its first log entry. Raises MissionExists, KeyReused, InvalidRequest."""
         names = Keys(write.namespace)
-        content, text = records.content(payload), _json(drafts)
+        content = records.content(payload)
         log_context.append_keys(mission_id=mission_id)
         own = [names.index, names.mission(mission_id), names.log(mission_id), keys.namespaces(names.partition)]
         if payload.not_before is not None or payload.deadline is not None:
             own += [names.queue, keys.due(names.partition)]
         first = self._attempt(write, "create_mission", payload.id or "", content)
-        args = [mission_id, content, records.given_facts(payload), records.log_text(entry), text]
+        args = [mission_id, content, records.given_facts(payload), records.log_text(entry), records.drafts_text(drafts)]
         reply = self._connection.script("create_mission", self._token(names, write) + own, *first, *args)
         match reply:
             case ["conflict"]:
                 raise MissionExists(mission_id)
             case ["past"]:
                 raise InvalidRequest.of(FieldError(place="body", pointer="/deadline", detail="is in the past"))
-        _refuse(reply, mission_id)
+        replies.refuse(reply, mission_id)
         outcome, replayed, mission_id, state, entry_id = reply
-        known, mission = _state(mission_id, state, content)
-        made = [_entry(entry_id, write, mission_id, known, drafts, text)] if entry_id else []
-        return Result(mission, outcome, bool(replayed)), made
+        known, mission = replies.mission_in(mission_id, state, content)
+        return Result(mission, outcome, bool(replayed)), replies.entries(entry_id, write, mission_id, known, drafts)
 
     def change_status(self, one: OneChange) -> Written[Mission]:
         """Change a status, with its log entry.
@@ -102,17 +93,17 @@ class Store:
         Raises MissionNotFound, MissionRemoved, TransitionRefused, StaleVersion, KeyReused.
         """
         found, args = self._change(one)
-        return _changed(self._connection.script("change_status", found, *args), one)
+        return replies.changed(self._connection.script("change_status", found, *args), one)
 
     def change_each(self, changes: Sequence[OneChange]) -> list[Written[Mission] | MissionsError | None]:
         """Change statuses, each by itself; gives what came of each. None: its limit has not passed."""
         done: list[Written[Mission] | MissionsError | None] = []
-        replies = self._connection.scripts("change_status", map(self._change, changes)) if changes else []
-        for reply, one in zip(replies, changes, strict=True):
+        came = self._connection.scripts("change_status", map(self._change, changes)) if changes else []
+        for reply, one in zip(came, changes, strict=True):
             try:
                 if reply is None:
                     raise StoreUnavailable
-                done.append(None if reply == ["kept"] else _changed(reply, one))
+                done.append(None if reply == ["kept"] else replies.changed(reply, one))
             except MissionsError as error:
                 done.append(error)
         return done
@@ -131,13 +122,13 @@ class Store:
             "*" if one.write.versions is None else f" {' '.join(map(str, one.write.versions))} ",
             compact_json(change.reason) if change.reason else "",
             records.log_text(change.entry),
-            _json(change.drafts),
+            records.drafts_text(change.drafts),
             f" {' '.join(sources)} ",
             one.limit,
         ]
         if successor:
             own += [names.mission(successor.id), names.log(successor.id)]
-            args += [successor.id, records.log_text(successor.entry), _json(successor.drafts)]
+            args += [successor.id, records.log_text(successor.entry), records.drafts_text(successor.drafts)]
         return shared + own, first + args
 
     def claim_mission(self, write: Write, claim: Claim, change: Change) -> Written[Mission] | None:
@@ -150,7 +141,7 @@ class Store:
         shared, first = self._shared(names, write, "claim_mission", *claim.tags, str(lease), claim.worker or "")
         until = self._connection.until()
         worker = records.text_fact(claim.worker) if claim.worker else ""
-        text = _json(change.drafts)
+        text = records.drafts_text(change.drafts)
         for _ in range(CLAIM_ROUNDS):
             found = [names.queue, shared[1], names.index, keys.due(names.partition)]
             asked = [first[0], first[1], CANDIDATES, write.namespace, *claim.tags]
@@ -168,13 +159,13 @@ class Store:
                 break
         else:
             return None
-        _refuse(reply, "of a claim")
+        replies.refuse(reply, "of a claim")
         _, replayed, mission_id, state, *more = reply
         log_context.append_keys(mission_id=mission_id)
         # An answer that is given again has no content: the first one came with that of the mission.
         content, entry_id = more or (self._content(names, mission_id, state), "")
-        known, mission = _state(mission_id, state, content)
-        made = [_entry(entry_id, write, mission_id, known, change.drafts, text, "PENDING")] if entry_id else []
+        known, mission = replies.mission_in(mission_id, state, content)
+        made = replies.entries(entry_id, write, mission_id, known, change.drafts, "PENDING")
         return Result(mission, "claimed", bool(replayed)), made
 
     def retry_mission(self, write: Write, mission_id: str, successor: NextAttempt) -> Written[Mission]:
@@ -185,7 +176,7 @@ class Store:
         names = Keys(write.namespace)
         shared, first = self._shared(names, write, "retry_mission", mission_id)
         own = [names.mission(mission_id), names.mission(successor.id), names.log(successor.id)]
-        args = [mission_id, successor.id, records.log_text(successor.entry), _json(successor.drafts)]
+        args = [mission_id, successor.id, records.log_text(successor.entry), records.drafts_text(successor.drafts)]
         reply = self._connection.script("retry_mission", shared + own, *first, *args)
         match reply:
             case ["already", next_attempt]:
@@ -194,10 +185,10 @@ class Store:
                 raise RetryRefused(MissionStatus(current))
             case ["refused", _]:
                 raise BrokenRecord(mission_id)
-        _refuse(reply, mission_id)
+        replies.refuse(reply, mission_id)
         _, replayed, made_id, state, content, entry_id = reply
-        known, mission = _state(made_id, state, content)
-        made = [_next_entry(entry_id, write, successor, known, content)] if entry_id else []
+        known, mission = replies.mission_in(made_id, state, content)
+        made = replies.next_entries(entry_id, write, successor, known, content)
         return Result(mission, "retried", bool(replayed)), made
 
     def append_log(
@@ -215,7 +206,9 @@ class Store:
         """
         names = Keys(write.namespace)
         texts = [records.log_text(each) for each in entries]
-        parts = [_json(drafts[first : first + ENTRY_EVENTS]) for first in range(0, len(drafts), ENTRY_EVENTS)]
+        parts = [
+            records.drafts_text(drafts[first : first + ENTRY_EVENTS]) for first in range(0, len(drafts), ENTRY_EVENTS)
+        ]
         request = [mission_id, "batch" if batch else "entry", *map(_fingerprint, entries)] if write.key else []
         reply = self._connection.script(
             "append_log",
@@ -226,7 +219,7 @@ class Store:
             *texts,
             *parts,
         )
-        _refuse(reply, mission_id)
+        replies.refuse(reply, mission_id)
         outcome, replayed, moment, sequence, tags, *entry_ids = reply
         told = tags.split(",") if tags else []
         made = [
@@ -241,7 +234,7 @@ class Store:
         progress = "" if sign.progress is None else repr(sign.progress + 0.0)  # + 0: no minus zero
         note = records.text_fact(sign.note) if sign.note else ""
         reply = self._connection.script("heartbeat", [names.mission(mission_id), names.stats], progress, note)
-        _refuse(reply, mission_id)
+        replies.refuse(reply, mission_id)
         try:
             return records.sign_of_life(mission_id, *reply)
         except BROKEN as error:
@@ -256,7 +249,7 @@ class Store:
                 raise MissionOpen(MissionStatus(current))
             case ["done" | "removed", _]:
                 return
-        _refuse(reply, mission_id)
+        replies.refuse(reply, mission_id)
 
     def remove_each(self, kept: Sequence[Kept]) -> int:
         """Remove those of which the retention has passed, each by itself; gives how many were removed."""
@@ -269,8 +262,8 @@ class Store:
             )
             for each in kept
         ]
-        replies = self._connection.scripts("remove_mission", calls) if calls else []
-        return sum(bool(reply) and reply[0] == "done" for reply in replies)
+        came = self._connection.scripts("remove_mission", calls) if calls else []
+        return sum(bool(reply) and reply[0] == "done" for reply in came)
 
     def _removal(self, namespace: str, mission_id: str, limit: str = "", active: str = "") -> Call:
         """KEYS and ARGV of a removal."""
@@ -287,7 +280,7 @@ class Store:
             *self._attempt(write, "record_ids", request),
             *([found.cursor or "-", *found.ids] if found and found.ids else []),
         )
-        _refuse(reply, "of many")
+        replies.refuse(reply, "of many")
         if reply == ["none"]:
             return found
         cursor, *ids = reply[1:]
@@ -345,7 +338,7 @@ class Store:
             "get_log", [names.mission(mission_id), names.log(mission_id)],
             start, query.limit, query.order, *query.level,
         )  # fmt: skip
-        _refuse(page, mission_id)
+        replies.refuse(page, mission_id)
         logged, gone, follow, *texts = page
         if gone:
             logger.error("Entries of a log are lost", mission_id=mission_id, lost=gone)
@@ -353,7 +346,7 @@ class Store:
         poll = follow if oldest else None if query.cursor else logged
         return LogPage(
             mission_id=mission_id,
-            log=[entry for entry in map(_logged, texts) if entry],
+            log=[entry for entry in map(replies.logged, texts) if entry],
             next_cursor=cursors.encode(query.order, follow) if more else None,
             poll_cursor=None if poll is None else cursors.encode("oldest", poll),
         )
@@ -363,91 +356,6 @@ class Store:
         self._connection.command("EXISTS", Keys(namespace).stats)
 
 
-def _changed(reply: Sequence[Any], one: OneChange) -> Written[Mission]:
-    """What a change replied. Raises what `change_status` does."""
-    match reply:
-        case ["stale", version]:
-            raise StaleVersion(int(version))
-        case ["refused", current, reason] if current in set(MissionStatus):
-            raise TransitionRefused(MissionStatus(current), one.change.status, _reason(reason))
-        case ["refused", _, _]:
-            raise BrokenRecord(one.mission_id)
-    _refuse(reply, one.mission_id)
-    outcome, replayed, state, content, entry_id, old, next_entry_id = reply
-    known, mission = _state(one.mission_id, state, content)
-    made, drafts = [], one.change.drafts
-    if entry_id:
-        made.append(_entry(entry_id, one.write, one.mission_id, known, drafts, _json(drafts), old))
-    if next_entry_id and one.successor:
-        made.append(_next_entry(next_entry_id, one.write, one.successor, known, content))
-    return Result(mission, outcome, bool(replayed)), made
-
-
-def _refuse(reply: Sequence[Any], mission_id: str) -> None:
-    match reply:
-        case ["reused"]:
-            raise KeyReused
-        case ["missing"]:
-            raise MissionNotFound(mission_id)
-        case ["removed", moment]:
-            raise MissionRemoved(mission_id, records.seconds(moment))
-        case ["broken"]:
-            raise BrokenRecord(mission_id)
-
-
-def _reason(text: str) -> str | None:
-    try:
-        return str(from_json(text)) if text else None
-    except ValueError:
-        return None
-
-
-def _state(mission_id: str, state: str, content: str) -> tuple[Mapping[str, str], Mission]:
-    """Facts and mission from what a script replies."""
-    try:
-        line, reason = state.split("\n", 1)
-        known = records.facts(line)
-        return known, records.mission_of(mission_id, known, reason, content)
-    except BROKEN as error:
-        raise BrokenRecord(mission_id) from error
-
-
-def _entry(
-    entry_id: str,
-    write: Write,
-    mission_id: str,
-    known: Mapping[str, str],
-    drafts: Sequence[Draft],
-    text: str,
-    old_status: str = "",
-) -> OutboxEntry:
-    """The outbox entry of a write after which these facts are known."""
-    first, tags = int(known["sequence"]) - len(drafts) + 1, records.tags(known)
-    return OutboxEntry(entry_id, write.namespace, mission_id, int(known["active"]), first, old_status, text, tags=tags)
-
-
-def _next_entry(
-    entry_id: str, write: Write, successor: NextAttempt, known: Mapping[str, str], content: str
-) -> OutboxEntry:
-    """The outbox entry of a next attempt, made when a mission, or it, was last active."""
-    return OutboxEntry(
-        entry_id, write.namespace, successor.id, int(known["active"]), 1, "", _json(successor.drafts),
-        tags=records.tags(known), content=content,
-    )  # fmt: skip
-
-
 def _fingerprint(entry: NewEntry) -> str:
     """The same for the same entry, in any order of the members of its data."""
     return "\0".join((entry.level, entry.message, compact_json(entry.data) if entry.data else ""))
-
-
-def _json(drafts: Sequence[Draft]) -> str:
-    return to_json(drafts).decode() if drafts else ""
-
-
-def _logged(record: str) -> LogEntry | None:
-    try:
-        return records.log_entry(record)
-    except records.BrokenLogEntry:
-        logger.exception("An entry is left out of a log")
-        return None
