@@ -80,7 +80,7 @@ def unused_port() -> int:
     It lies below those that Linux gives to clients, so nobody takes it before its server does.
     """
     while True:
-        port = random.randrange(10_000, 32_000)  # noqa: S311
+        port = random.SystemRandom().randrange(10_000, 32_000)  # other processes that are seeded alike get others
         if port not in _given:
             with suppress(OSError), socket.create_server(("127.0.0.1", port)):
                 _given.add(port)
