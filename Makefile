@@ -11,6 +11,9 @@ UPLOT := 1.6.32
 AXE := 4.14.1
 CONSOLE := functions/get_console/console/vendor
 CONSOLE_TESTS := tests/console/vendor
+# A process for each core; the tests of a file stay together, since they share servers. The faults go alone: they bound
+# times, and print a table
+PARALLEL := --numprocesses auto --dist loadfile
 # KiB: every start of a function loads it, and Lambda takes 256,000 at most
 LAYER_LIMIT := 20480
 # pyenv finds python3.13 only when told; without pyenv it says nothing
@@ -51,13 +54,14 @@ operate: $(INSTALLED) ## Ask the running stack for its outbox: PAYLOAD='{"action
 	@$(BIN)/python -m local.operate '$(or $(PAYLOAD),{"action": "count"})'
 
 test: $(INSTALLED) ## Run every test but the long ones
-	@$(BIN)/pytest --ignore tests/faults/test_nodes.py --ignore tests/console
+	@$(BIN)/pytest $(PARALLEL) --ignore tests/faults/test_nodes.py --ignore tests/console
 
 test-faults: $(INSTALLED) ## Run thousands of operations under every fault and print a table of results (OPERATIONS)
 	@$(BIN)/pytest tests/faults --operations $(or $(OPERATIONS),3000)
 
 test-all: $(INSTALLED) ## Run every test once, the long ones too, with that table (OPERATIONS)
-	@$(BIN)/pytest --ignore tests/console --operations $(or $(OPERATIONS),3000)
+	@$(BIN)/pytest $(PARALLEL) --ignore tests/faults --ignore tests/console
+	@$(BIN)/pytest tests/faults --operations $(or $(OPERATIONS),3000)
 
 test-console: $(INSTALLED) ## Test the console in Chromium, which CHROMIUM may name (IMAGES=docs/images: the docs' pictures)
 	@$(BIN)/pytest tests/console $(if $(IMAGES),--images $(IMAGES))

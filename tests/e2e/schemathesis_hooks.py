@@ -88,5 +88,5 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
     if "If-Match" in headers:
         headers["If-Match"] = '"1"'
     for members in (query, body):
-        if isinstance(members.get("cursor"), str) and 1 <= len(members["cursor"]) <= 2048:
+        if isinstance(members.get("cursor"), str) and re.fullmatch(r"[A-Za-z0-9_=-]{1,2048}", members["cursor"]):
             del members["cursor"]

@@ -285,6 +285,7 @@ def test_a_function_that_cannot_be_imported_gives_an_error_and_is_not_tried_agai
         errors = await asyncio.gather(*(error_of(local.invoke("f", 0)) for _ in range(3)))
         assert {error.kind for error in errors} == {Kind.RAISED}
         assert errors[0].error["errorType"]
+        await until(lambda: sandboxes() == [])
         await asyncio.sleep(0.5)
         assert sandboxes() == []
 
