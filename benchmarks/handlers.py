@@ -100,7 +100,7 @@ def round_trips(report: Report, client: redis.Redis, way: Proxy) -> None:
 
 def behind_proxy(report: Report, client: redis.Redis, way: Proxy, rounds: int) -> None:
     """Against the specification's way with a VPC's delay in each round trip; neither waits for an event stream."""
-    specification.lives(client, world.new_ids(STORED), whole=False)
+    specification.lives(client, world.new_ids(STORED), finished=False)
     given = way.calibrate()
     with redis.Redis(port=way.port, decode_responses=True) as delayed:
         ways = {

@@ -161,7 +161,7 @@ class Service:
             statuses = {status for status, _ in answers}
             check(statuses == {DONE[operation]}, f"{self.name}: {operation} answered {statuses}")
             self._verify(operation, asked[-1][0], json.loads(answers[-1][1]))
-            self.rest(0.2, patience=5)  # what it goes on doing would slow down the other one
+            self.wait_until_idle(0.2, patience=5)  # what it goes on doing would slow down the other one
 
         return batch
 
@@ -237,7 +237,7 @@ class Service:
                 used[each] = sum(each.cpu_times()[:2])
         return used
 
-    def rest(self, seconds: float = 1, patience: float = 60) -> None:
+    def wait_until_idle(self, seconds: float = 1, patience: float = 60) -> None:
         """Wait until no event is in the outbox and the processes do next to nothing, or patience ends."""
         deadline = time.monotonic() + patience
         while (self.use(seconds) > 0.1 or self.store.xlen(world.OUTBOX)) and time.monotonic() < deadline:
@@ -306,10 +306,10 @@ def measure(report: Report, *, quick: bool) -> None:
         ours, theirs = Service(port, mine, stack, ids), FastAPIService(other, its, uvicorn, ids)
         world.load_scripts(mine)
         load(mine, ids)
-        specification.lives(its, ids, whole=False)
+        specification.lives(its, ids, finished=False)
         for each in (ours, theirs):
             check(each.count() == STORED, f"{each.name} counts {each.count()} missions, not {STORED}")
-            each.rest()
+            each.wait_until_idle()
         one_client(report, ours, theirs, quick=quick)
         endpoint = f"http://127.0.0.1:{events_port}"
         many_clients(report, ours, theirs, endpoint, 5 if quick else 20)
@@ -327,7 +327,7 @@ def one_client(report: Report, ours: Service, theirs: Service, *, quick: bool) -
 
 def many_clients(report: Report, ours: Service, theirs: Service, endpoint: str, seconds: int) -> None:
     """The FastAPI service first, since ours still delivers events afterwards; ours may be a third as fast."""
-    ours.rest()
+    ours.wait_until_idle()
     _, its_rate, its_share, _ = theirs.creates(seconds)
     queue = Queue(endpoint, ours.store)
     ids, rate, share, ended = ours.creates(seconds)
@@ -351,7 +351,7 @@ def long_log(report: Report, ours: Service, endpoint: str) -> None:
     sent = [request("POST", f"/{mission_id}/log", batch) for batch in batches]
     with Connection(ours.port) as connection:
         connection.ask(create(mission_id))
-    ours.rest()
+    ours.wait_until_idle()
     queue = Queue(endpoint, ours.store)
     with Connection(ours.port) as connection:
         started = time.perf_counter()

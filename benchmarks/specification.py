@@ -75,20 +75,20 @@ class Specification:
         self._redis.set(STATS, json.dumps(stats))
 
 
-def lives(client: redis.Redis, ids: Sequence[str], size: int = 135, *, whole: bool = True) -> None:
-    """What missions leave behind that were created and, when `whole`, started, logged to three times and completed."""
+def lives(client: redis.Redis, ids: Sequence[str], size: int = 135, *, finished: bool = True) -> None:
+    """What missions leave that were created and, when `finished`, started, logged to three times and completed."""
     way = Specification(client)
 
     def one() -> None:
         way.create_mission(SpecMission(id=ID, **content(size)))
-        if whole:
+        if finished:
             way.update_status(ID, MissionStatus.RUNNING)
             for _ in range(3):
                 way.append_log_entry(ID, SpecLogEntry.model_validate(ENTRY))
             way.update_status(ID, MissionStatus.COMPLETED)
 
     calls = commands(client, one, only_writing=True)
-    client.flushall() if whole else client.delete(MISSION + ID, INDEX, LOG + ID)
+    client.flushall() if finished else client.delete(MISSION + ID, INDEX, LOG + ID)
     pipelined(client, [call.filled({"id": each}) for each in ids for call in calls])
 
 
