@@ -7,9 +7,10 @@ import json
 from typing import Any
 
 import redis
+from missions.domain.fields import compact_json
 
-from benchmarks.recording import new, record, texts
-from benchmarks.world import Handler
+from benchmarks.recording import new, record
+from benchmarks.world import ENTRY, Handler, content
 
 DEFAULTS: dict[str, Any] = {
     "description": "", "data": {}, "tags": [], "timeout": None, "heartbeat_timeout": None, "deadline": None,
@@ -25,6 +26,7 @@ def handlers(client: redis.Redis) -> dict[str, Handler]:
     create, start, log, beat, get, get_log, stats = (
         calls[name][0] for name in ("create", "start", "log", "heartbeat", "get", "get_log", "stats")
     )
+    create, log = create.opened(texts(content())), log.opened(texts(ENTRY))
     (_, read, *_), (_, prefix) = missions.filled({"id": ""}), get.filled({"id": ""})
 
     def create_mission(event: dict[str, Any], _: Any) -> dict[str, Any]:
@@ -85,6 +87,11 @@ def handlers(client: redis.Redis) -> dict[str, Handler]:
         "heartbeat": heartbeat, "get_mission": get_mission, "list_missions": list_missions, "get_log": read_log,
         "get_stats": get_stats,
     }  # fmt: skip
+
+
+def texts(body: dict[str, Any]) -> dict[str, str]:
+    """What a caller sent, as it is sent to Redis."""
+    return {name: compact_json(value) for name, value in body.items()}
 
 
 def _facts(line: str) -> dict[str, str]:

@@ -6,14 +6,16 @@ import logging
 import multiprocessing
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 from unittest.mock import patch
 
 import boto3
 import redis
 from missions import runtime
+from missions.domain.events import OutboxEntry
 from missions.log import logger
 from missions.publishing import emitter, relay
 from missions.publishing.eventbridge import EventBridge
@@ -21,7 +23,7 @@ from missions.storage import keys
 from missions.storage.outbox import Outbox
 
 from benchmarks import world
-from benchmarks.recording import TOKEN, load, new, pipelined, record, replay, spread, texts
+from benchmarks.recording import lives, load, pipelined, replay, spread
 from benchmarks.report import Report, Row
 from benchmarks.timing import Batch, Contender, check, shown, side_by_side
 from local.doubles.eventbridge import strict_eventbridge
@@ -30,8 +32,6 @@ from local.driven import DrivenSandbox, sandbox
 BUS = "missions"
 NAMESPACES, FEW = 60_000, 5
 EVENTS = {"create_mission": 2, "update_status": 2, "append_log_entry": 1}  # of a write
-
-
 Turn = Callable[..., tuple[int, int]]
 
 
@@ -92,16 +92,13 @@ def response_times(report: Report, client: redis.Redis, bus: Turn, operation: st
         sandbox(operation, own | {"EVENT_BUS_NAME": ""}) as off,
     ):
 
-        def contender(driven: DrivenSandbox) -> Contender:
-            def batch(_: int) -> Batch:
-                for each in (on, off):
-                    each.wait_until_idle()  # a request right after another would wait for its events, as in Lambda
-                ((answer, _),) = yield driven.invoke, [world.request(operation, missions.pop())]
-                check(answer.get("statusCode") in (200, 201), f"{operation} answered {answer}")
+        def batch(driven: DrivenSandbox, _: int) -> Batch:
+            for each in (on, off):
+                each.wait_until_idle()  # a request right after another would wait for its events, as in Lambda
+            ((answer, _),) = yield driven.invoke, [world.request(operation, missions.pop())]
+            check(answer.get("statusCode") in (200, 201), f"{operation} answered {answer}")
 
-            return batch
-
-        ways = {"on": contender(on), "switched off": contender(off)}
+        ways = {"on": partial(batch, on), "switched off": partial(batch, off)}
         side_by_side(ways, 20, 1, 0)  # the first ones connect
         samples = side_by_side(ways, requests, 1, 0)
         on.wait_until_idle()
@@ -133,48 +130,43 @@ def hanging(report: Report, client: redis.Redis, bus: Turn, rounds: int) -> None
     report.add(Row("EventBridge hangs", "the first write that meets it", shown(waited)))
 
 
+def run_relay(stream: EventBridge, outbox: Outbox) -> relay.Report:
+    """A run of the relay."""
+    backlogs, outcome = relay.survey(outbox)
+    relay.drain(outbox, stream, backlogs, outcome)
+    return outcome
+
+
 def draining(report: Report, client: redis.Redis, bus: Turn, events: int, delay: float, rounds: int) -> None:
     """The relay against a bare loop of PutEvents with the same events, ten a call, each answered after `delay`."""
     outbox = world.sandbox(world.port_of(client)).outbox
     stream = EventBridge(BUS, world.REGION, timeout=5)
     bare: Any = boto3.client("events", region_name=world.REGION)
-    (create,) = record()["create"]
-    body = texts(world.content())
 
-    def fill() -> list[Any]:
+    def put(entries: Sequence[Any]) -> None:
+        for first in range(0, len(entries), relay.BATCH):
+            bare.put_events(Entries=entries[first : first + relay.BATCH])
+
+    def batch(work: Callable[[Any], Any], left: int, _: int) -> Batch:
         client.flushall()
-        replay(client, [create.filled(new(each, **body)) for each in world.new_ids(events // 2)])
-        page = outbox.read(world.NAMES.partition, "0-0", events)
-        waiting = page.entries
-        while page.after:
-            page = outbox.read(world.NAMES.partition, page.after, events)
-            waiting += page.entries
+        replay(client, lives(world.new_ids(events // 2)))
+        waiting: list[OutboxEntry] = []
+        after: str | None = "0-0"
+        while after:
+            page = outbox.read(world.NAMES.partition, after, events)
+            waiting, after = waiting + page.entries, page.after
         bus(delay=delay)
-        return [stream._entry(event) for entry in waiting for event in entry.envelopes()]
-
-    def arrived(left: int) -> None:
+        yield work, [[stream._entry(event) for entry in waiting for event in entry.envelopes()]]
         _, count = bus()
         check(count == events, f"{count} events arrived, not {events}")
         check(client.xlen(world.OUTBOX) == left, f"{client.xlen(world.OUTBOX)} entries are in the outbox, not {left}")
 
-    def drain(_: object) -> None:
-        backlogs, outcome = relay.survey(outbox)
-        relay.drain(outbox, stream, backlogs, outcome)
-
-    def put(entries: list[Any]) -> None:
-        for first in range(0, len(entries), relay.BATCH):
-            bare.put_events(Entries=entries[first : first + relay.BATCH])
-
-    def drained(_: int) -> Batch:
-        yield drain, [fill()]
-        arrived(left=0)
-
-    def looped(_: int) -> Batch:
-        yield put, [fill()]
-        arrived(left=events // 2)
-
+    ways = {
+        "relay": partial(batch, lambda _: run_relay(stream, outbox), 0),
+        "a bare loop": partial(batch, put, events // 2),
+    }
     with patch.object(relay, "MIN_AGE", 0):
-        samples = side_by_side({"relay": drained, "a bare loop": looped}, rounds, 1, 0)
+        samples = side_by_side(ways, rounds, 1, 0)
     name = f"drains {events:,} events, {delay * 1000:.0f} ms a PutEvents"
     report.compare("relay", name, samples, 4 if delay else None, ">=")
 
@@ -184,25 +176,16 @@ def idle(report: Report, bus: Turn, rounds: int) -> None:
     stream = EventBridge(BUS, world.REGION, timeout=5)
     bus()
 
-    def run(outbox: Outbox) -> relay.Report:
-        backlogs, outcome = relay.survey(outbox)
-        relay.drain(outbox, stream, backlogs, outcome)
-        return outcome
-
     def contender(client: redis.Redis, count: int) -> Contender:
         outbox = world.sandbox(world.port_of(client)).outbox
-        ids = world.new_ids(count)
-        for first in range(0, count, 1000):
-            writes = spread(ids[first : first + 1000])
-            replay(client, writes)
-            client.unlink(*(each[TOKEN] for each in writes))
+        replay(client, spread(world.new_ids(count)), forget=True)
         _, found = relay.survey(outbox)
         stored = len(outbox.namespaces()[0])
         check(found.waiting == stored == count, f"{stored} namespaces, {found.waiting} entries wait, not {count}")
         pipelined(client, [["XTRIM", keys.outbox(each), "MAXLEN", "0"] for each in range(keys.PARTITIONS)])
 
         def batch(times: int) -> Batch:
-            outcomes = yield run, [outbox] * times
+            outcomes = yield partial(run_relay, stream), [outbox] * times
             check(outcomes == [relay.Report()] * times, "a run of the relay found something")
 
         return batch

@@ -2,15 +2,15 @@
 
 import ast
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
-from itertools import cycle
-from typing import Any
+from itertools import cycle, islice
+from typing import Any, TypeVar
+from unittest.mock import patch
 from uuid import uuid4
 
 import redis
 from missions import runtime, service
-from missions.domain.fields import compact_json
 from missions.domain.models import Heartbeat, LogQuery, MissionCreate, MissionLogEntry, MissionQuery, MissionStatus
 from missions.domain.writes import DEFAULT, Write
 from missions.publishing.emitter import Emitter
@@ -19,6 +19,7 @@ from missions.storage.keys import partition_of
 from benchmarks.timing import check
 from benchmarks.world import ENTRY, PAGE, PLAIN, SIGN, TAGGED, Later, Members, content, port_of, sandbox, server
 
+Item = TypeVar("Item")
 ID, ATTEMPT = "~id~", "~attempt~"  # what is recorded is of this mission
 ANYWHERE = "~namespace~"  # what is recorded in this namespace has gaps for another one
 SEPARATOR = "\x1e"  # of the words of a command, none of which has it
@@ -26,25 +27,34 @@ FAR = "9000000000000000"  # a moment that is not reached
 CONNECTING = ("HELLO", "CLIENT")
 TOKEN = 4  # where a write's EVALSHA has its token, see write.lua
 GAPS = re.compile(
-    rf"(?P<id>{ID})|(?P<token>{ATTEMPT})|(?P<fingerprint>\b[0-9a-f]{{24}}\b)|(?P<moment>\d{{16}})"
+    rf"(?P<id>{ID})|(?P<token>{ATTEMPT})|(?P<fingerprint>\b[0-9a-f]{{24}}\b)|(?P<moment>(?!{FAR})\d{{16}})"
     r"|(?P<event>[0-9a-f]{8}-[0-9a-f-]{27})"
     rf"|(?P<namespace>{ANYWHERE})|(?P<partition>\{{{partition_of(ANYWHERE)}\}})"
 )
 
 
 class Call:
-    """A command with gaps: those of GAPS (events are event1, event2), and one for each of `texts`."""
+    """A command with gaps: those of GAPS (events are event1, event2), and those that are opened besides."""
 
-    def __init__(self, words: Iterable[Any], texts: Mapping[str, str]) -> None:
+    def __init__(self, template: str) -> None:
+        self._template = template
+
+    @classmethod
+    def recorded(cls, words: Iterable[Any]) -> "Call":
         events: dict[str, str] = {}
 
         def gap(found: re.Match[str]) -> str:
             name = str(found.lastgroup)
             return f"%({events.setdefault(found[0], f'event{len(events) + 1}') if name == 'event' else name})s"
 
-        self._template = GAPS.sub(gap, SEPARATOR.join(map(str, words)).replace("%", "%%"))
+        return cls(GAPS.sub(gap, SEPARATOR.join(map(str, words)).replace("%", "%%")))
+
+    def opened(self, texts: Mapping[str, str]) -> "Call":
+        """With a gap, too, in place of each of these texts."""
+        template = self._template
         for name, text in texts.items():
-            self._template = self._template.replace(text, f"%({name})s")
+            template = template.replace(text, f"%({name})s")
+        return Call(template)
 
     def filled(self, gaps: Mapping[str, str]) -> list[str]:
         """The command."""
@@ -52,9 +62,8 @@ class Call:
 
 
 def commands(
-    client: redis.Redis, work: Callable[[], Any], *, texts: Mapping[str, str] | None = None, lua: bool = False,
-    only_writing: bool = False,
-) -> list[Call]:  # fmt: skip
+    client: redis.Redis, work: Callable[[], Any], *, lua: bool = False, only_writing: bool = False
+) -> list[Call]:
     """What this work makes the server do: the commands that it sends, or those that its scripts call."""
     writing = client.command_list(category="write")
     found = []
@@ -64,7 +73,7 @@ def commands(
         while '"ECHO" "done"' not in (line := str(monitor.connection.read_response())):
             name, *words = (ast.literal_eval(word) for word in re.findall(r'"(?:[^"\\]|\\.)*"', line))
             if (" lua]" in line) == lua and name not in CONNECTING and (name.lower() in writing or not only_writing):
-                found.append(Call((name, *words), texts or {}))
+                found.append(Call.recorded((name, *words)))
     return found
 
 
@@ -88,29 +97,15 @@ def record(
         "get_log": lambda: service.get_log(ID, namespace, LogQuery(limit=PAGE)),
         "stats": lambda: service.get_stats(namespace),
     }
-    sent = {"create": given(size, also), "log": texts(ENTRY)}
     found = {}
-    before = runtime.current
     with server() as client:
-        runtime.replace(sandbox(port_of(client), emitter=Later() if publishing else Emitter(None), retention_days=days))
-        try:
+        here = sandbox(port_of(client), emitter=Later() if publishing else Emitter(None), retention_days=days)
+        with patch.object(runtime, "current", here):
             for name, step in steps.items():
-                found[name] = commands(client, step, texts=sent.get(name))
+                found[name] = commands(client, step)
                 for token in client.scan_iter(f"*{ATTEMPT}"):
                     client.delete(token)  # so that one attempt may do all of it
-        finally:
-            runtime.replace(before)
     return found
-
-
-def texts(body: Mapping[str, Any]) -> dict[str, str]:
-    """The gaps for what a caller sent."""
-    return {name: compact_json(value) for name, value in body.items()}
-
-
-def given(size: int = 135, also: Members = PLAIN) -> dict[str, str]:
-    """The gaps for what was recorded of a create."""
-    return texts({name: dict(also).get(name, value) for name, value in content(size).items()})
 
 
 def new(mission_id: str, **gaps: str) -> dict[str, str]:
@@ -120,36 +115,47 @@ def new(mission_id: str, **gaps: str) -> dict[str, str]:
             **gaps}  # fmt: skip
 
 
-def pipelined(client: redis.Redis, calls: Sequence[Sequence[str]]) -> list[Any]:
+def batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """So many at a time."""
+    left = iter(items)
+    return iter(lambda: list(islice(left, size)), [])
+
+
+def pipelined(client: redis.Redis, calls: Iterable[Sequence[str]]) -> list[Any]:
     """Run commands in pipelines of 500. Raises what the first failing one does."""
     answers: list[Any] = []
-    for first in range(0, len(calls), 500):
+    for batch in batches(calls, 500):
         with client.pipeline(transaction=False) as pipeline:
-            for each in calls[first : first + 500]:
+            for each in batch:
                 pipeline.execute_command(*each)  # type: ignore[no-untyped-call]
             answers += pipeline.execute()
     return answers
 
 
-def replay(client: redis.Redis, writes: Sequence[Sequence[str]]) -> None:
-    """Run EVALSHAs of writes. Raises NotDone when one changed nothing."""
-    outcomes = {answer[0] for answer in pipelined(client, writes)}
-    check(outcomes <= {"created", "changed", "appended"}, f"the replay answered {outcomes}")
+def replay(client: redis.Redis, writes: Iterable[Sequence[str]], *, forget: bool = False) -> None:
+    """Run EVALSHAs of writes, and delete their tokens meanwhile. Raises NotDone when one changed nothing."""
+    for batch in batches(writes, 1000):
+        outcomes = {answer[0] for answer in pipelined(client, batch)}
+        check(outcomes <= {"created", "changed", "appended"}, f"the replay answered {outcomes}")
+        if forget:
+            client.unlink(*(each[TOKEN] for each in batch))
 
 
-def spread(namespaces: Iterable[str]) -> list[list[str]]:
+def lives(ids: Iterable[str], steps: Sequence[str] = ("create",), **options: Any) -> Iterator[list[str]]:
+    """The calls of missions that take these steps, recorded with these options."""
+    calls = [record(**options)[step][0] for step in steps]
+    return (call.filled(new(each)) for each in ids for call in calls)
+
+
+def spread(namespaces: Iterable[str]) -> Iterator[list[str]]:
     """The create of a new mission, with its events, in each of these namespaces."""
     (create,) = record(namespace=ANYWHERE)["create"]
-    body = texts(content())
     places = ({"namespace": each, "partition": f"{{{partition_of(each)}}}"} for each in namespaces)
-    return [create.filled(new(str(uuid4()), **body, **place)) for place in places]
+    return (create.filled(new(str(uuid4()), **place)) for place in places)
 
 
 def load(client: redis.Redis, ids: Sequence[str], kinds: Sequence[Members] = (*[PLAIN] * 9, TAGGED)) -> None:
     """Create missions of these kinds in turn, without events, and forget their tokens."""
-    creates = [(record(publishing=False, also=each)["create"][0], given(also=each)) for each in kinds]
-    for first in range(0, len(ids), 1000):
-        each_with = zip(ids[first : first + 1000], cycle(creates), strict=False)
-        writes = [create.filled(new(each, moment=FAR, **body)) for each, (create, body) in each_with]
-        replay(client, writes)
-        client.unlink(*(each[TOKEN] for each in writes))
+    creates = [record(publishing=False, also=each)["create"][0] for each in kinds]
+    writes = (create.filled(new(each)) for each, create in zip(ids, cycle(creates), strict=False))
+    replay(client, writes, forget=True)

@@ -5,6 +5,7 @@ finished.
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import redis
@@ -12,23 +13,9 @@ from missions.storage.keys import PARTITIONS, due, partition_of
 from missions.storage.scripts import Script
 
 from benchmarks import specification, version1, version2, world
-from benchmarks.recording import (
-    ATTEMPT,
-    FAR,
-    ID,
-    TOKEN,
-    commands,
-    given,
-    new,
-    pipelined,
-    record,
-    replay,
-    spread,
-    texts,
-)
+from benchmarks.recording import ATTEMPT, FAR, ID, TOKEN, commands, lives, new, pipelined, record, replay, spread
 from benchmarks.report import Report, Row
-from benchmarks.timing import Batch, Contender, Sample, check, side_by_side
-from benchmarks.world import PLAIN, Members
+from benchmarks.timing import Batch, Sample, check, side_by_side
 
 NOTHING = Script.of("#!lua\nreturn {'created', 0}")
 CLIENTS = 50
@@ -60,15 +47,15 @@ def measure_cpu(report: Report, *, quick: bool) -> None:
 def creating(client: redis.Redis, size: int, count: int, rounds: int) -> dict[str, Sample]:
     """Creates in pipelines: ours, version 1's, and what ours calls, in MULTI/EXEC."""
     (create,) = record(size)["create"]
-    body = texts(world.content(size))
-    once = create.filled(new(ID, **body) | {"token": ATTEMPT})
+    content = world.content(size)
     client.response_callbacks.pop("TIME", None)  # it cannot read that TIME is queued
 
-    def transaction(*, only_writing: bool) -> Callable[[str], Commands]:
+    def transaction(length: int, *, only_writing: bool) -> Callable[[str], Commands]:
         client.flushall()
-        replay(client, [create.filled(new("first", **body))])  # it names the namespace, and only the first does
+        replay(client, [create.filled(new("first"))])  # it names the namespace, and only the first does
+        once = create.filled(new(ID) | {"token": ATTEMPT})
         called = commands(client, lambda: replay(client, [once]), lua=True, only_writing=only_writing)
-        check(len(called) == (6 if only_writing else 10), f"a create calls {len(called)} commands")
+        check(len(called) == length, f"a create calls {len(called)} commands")
 
         def made(mission_id: str) -> Commands:
             gaps = new(mission_id, moment=f"{time.time_ns() // 1000:016}")
@@ -80,23 +67,22 @@ def creating(client: redis.Redis, size: int, count: int, rounds: int) -> dict[st
         return client.zcard(world.NAMES.index) / 2 == client.xlen(world.OUTBOX) == count  # a status and a name each
 
     ways: Ways = {
-        "a create": (lambda each: [create.filled(new(each, **body))], stored),
-        "version 2": (lambda each: [version2.create_call(each, world.content(size))],
+        "a create": (lambda each: [create.filled(new(each))], stored),
+        "version 2": (lambda each: [version2.create_call(each, content)],
                       lambda: client.zcard(version2.PENDING) == client.xlen(version2.OUTBOX) == count),
-        "version 1": (lambda each: [version1.create_call(each, world.content(size))],
+        "version 1": (lambda each: [version1.create_call(each, content)],
                       lambda: client.zcard(version1.PENDING) == client.xlen(version1.OUTBOX) / 2 == count),
-        "its 6 writing commands in MULTI/EXEC": (transaction(only_writing=True), stored),
-        "all its 10 commands in MULTI/EXEC": (transaction(only_writing=False), stored),
-        "a script that does nothing": (lambda each: [["EVALSHA", NOTHING.sha, *create.filled(new(each, **body))[2:]]],
+        "its 6 writing commands in MULTI/EXEC": (transaction(6, only_writing=True), stored),
+        "all its 10 commands in MULTI/EXEC": (transaction(10, only_writing=False), stored),
+        "a script that does nothing": (lambda each: [["EVALSHA", NOTHING.sha, *create.filled(new(each))[2:]]],
                                        lambda: client.dbsize() == 0),
     }  # fmt: skip
-    return _side_by_side(client, ways, lambda batch: pipelined(client, batch), count, rounds)
+    return _side_by_side(client, ways, partial(pipelined, client), count, rounds)
 
 
 def throughput(report: Report, client: redis.Redis, count: int, rounds: int) -> None:
     """Creates without pipelines, on 50 connections with one request each at a time, against plain SET."""
     (create,) = record()["create"]
-    body = texts(world.content())
     connections: list[Any] = [client.connection_pool.make_connection() for _ in range(CLIENTS)]
 
     def run(batch: Commands) -> None:
@@ -107,17 +93,15 @@ def throughput(report: Report, client: redis.Redis, count: int, rounds: int) -> 
                 connection.read_response()
 
     ways: Ways = {
-        "creates": (lambda each: [create.filled(new(each, **body))], lambda: client.xlen(world.OUTBOX) == count),
+        "creates": (lambda each: [create.filled(new(each))], lambda: client.xlen(world.OUTBOX) == count),
         "SET": (lambda each: [["SET", f"plain:{each}", "xxx"]], lambda: client.dbsize() == count),
     }
     samples = _side_by_side(client, ways, run, count, rounds)
     for each in connections:
         each.disconnect()
-    rates = {name: 1 / sample.median for name, sample in samples.items()}
-    report.add(
-        Row("throughput", f"creates, one core, {CLIENTS} clients", f"{rates['creates']:,.0f} a second",
-            f"SET {rates['SET']:,.0f} a second", rates["creates"] / rates["SET"], 0.25, ">=")
-    )  # fmt: skip
+    creates, sets = (1 / sample.median for sample in samples.values())
+    name, against = f"creates, one core, {CLIENTS} clients", f"SET {sets:,.0f} a second"
+    report.add(Row("throughput", name, f"{creates:,.0f} a second", against, creates / sets, 0.25, ">="))
 
 
 def primaries(report: Report, count: int, rounds: int) -> None:
@@ -127,32 +111,29 @@ def primaries(report: Report, count: int, rounds: int) -> None:
     """
     names = world.new_ids(count)
 
-    def contender(client: redis.Redis, own: Sequence[str]) -> Contender:
-        replay(client, spread(own))  # the first create of a namespace does more
-
-        def batch(_: int) -> Batch:
-            creates = spread(own[number % len(own)] for number in range(count))
-            yield lambda calls: replay(client, calls), [creates]
-            tokens = sum(pipelined(client, [["UNLINK", each[TOKEN]] for each in creates]))
-            check(tokens == count, f"{tokens} creates are remembered, not {count}")
-
-        return batch
+    def batch(client: redis.Redis, own: Sequence[str], _: int) -> Batch:
+        creates = list(spread(own[number % len(own)] for number in range(count)))
+        yield partial(replay, client), [creates]
+        tokens = sum(pipelined(client, [["UNLINK", each[TOKEN]] for each in creates]))
+        check(tokens == count, f"{tokens} creates are remembered, not {count}")
 
     with world.server() as alone, world.cluster() as cluster:
-        ways = {"one server": contender(alone, names)}
+        stores: dict[str, tuple[redis.Redis, Sequence[str]]] = {"one server": (alone, names)}
         for number, client in enumerate(cluster):
             own = [each for each in names if world.owner(partition_of(each)) == number]
-            ways[f"primary {number + 1} of {len(cluster)}"] = contender(client, own)
+            stores[f"primary {number + 1} of {len(cluster)}"] = client, own
+        for client, namespaces in stores.values():
+            replay(client, spread(namespaces))  # the first create of a namespace does more
+        ways = {name: partial(batch, *store) for name, store in stores.items()}
         samples = side_by_side(ways, rounds, 1, 0, lambda: sum(map(_used, (alone, *cluster))) / count)
     one = samples.pop("one server")
     for name, sample in samples.items():
         report.compare("server CPU", f"a create, {name}", {name: sample, "one server": one})
     shares = Counter(map(world.owner, range(PARTITIONS)))
     busiest = max(sample.median * shares[number] / PARTITIONS for number, sample in enumerate(samples.values()))
-    report.add(
-        Row("throughput", f"{len(shares)} primaries, by CPU per create and a core each, not by the clock",
-            f"{1 / busiest:,.0f} a second", f"one server {1 / one.median:,.0f} a second", one.median / busiest)
-    )  # fmt: skip
+    name = f"{len(shares)} primaries, by CPU per create and a core each, not by the clock"
+    against = f"one server {1 / one.median:,.0f} a second"
+    report.add(Row("throughput", name, f"{1 / busiest:,.0f} a second", against, one.median / busiest))
 
 
 def _side_by_side(
@@ -160,15 +141,12 @@ def _side_by_side(
 ) -> dict[str, Sample]:
     """The server's processor time for one mission."""
 
-    def contender(name: str, make: Callable[[str], Commands], done: Callable[[], bool]) -> Contender:
-        def batch(_: int) -> Batch:
-            client.flushall()
-            yield run, [[command for each in world.new_ids(count) for command in make(each)]]
-            check(done(), f"{name}: not all of it is in the store")
+    def batch(name: str, make: Callable[[str], Commands], done: Callable[[], bool], _: int) -> Batch:
+        client.flushall()
+        yield run, [[command for each in world.new_ids(count) for command in make(each)]]
+        check(done(), f"{name}: not all of it is in the store")
 
-        return batch
-
-    contenders = {name: contender(name, *way) for name, way in ways.items()}
+    contenders = {name: partial(batch, name, *way) for name, way in ways.items()}
     return side_by_side(contenders, rounds, 1, 0, lambda: _used(client) / count)
 
 
@@ -185,51 +163,63 @@ def measure_memory(report: Report, *, quick: bool) -> None:
     ids = world.new_ids(count)
     with world.server() as client:
 
-        def grown(work: Callable[..., Any], *args: Any, own: Sequence[str] = ids, **options: Any) -> float:
-            client.flushall()
-            return taken(lambda: work(client, own, *args, **options))
-
         def taken(work: Callable[[], Any]) -> float:
             before = _still(client)
             work()
             return (_still(client) - before) / count
 
+        def stored(
+            steps: Sequence[str] = LIFE, own: Sequence[str] = ids, *, events: bool = False, tokens: bool = False,
+            **options: Any,
+        ) -> float:  # fmt: skip
+            """What missions leave, without the events that are published and the tokens that are forgotten."""
+
+            def write() -> None:
+                replay(client, lives(own, steps, **options), forget=not tokens)
+                if not events:
+                    client.delete(world.OUTBOX)
+
+            client.flushall()
+            return taken(write)
+
+        def add(
+            name: str, size: float, against: str = "", ratio: float | None = None, most: float | None = None
+        ) -> None:
+            report.add(Row("memory", name, f"{size:,.0f} B", against, ratio, most))
+
         for size in (135, 300, 2048):
-            spec = grown(specification.lives, size)
+            client.flushall()
+            spec = taken(partial(specification.lives, client, ids, size))
             check(client.llen(specification.LOG + ids[-1]) == len(LIFE), "the specification's log is not whole")
             check(client.scard(specification.INDEX) == count, "the specification's index is not whole")
-            ours = grown(_lives, size)
+            ours = stored(size=size)
             _check_lives(client, ids, size, keys=2 * count + 5)
             named = -taken(lambda: client.zremrangebylex(world.NAMES.index, "[n", "(o"))
             check(client.zcard(world.NAMES.index) == count, "the names were not in the index")
             filed = -taken(lambda: client.delete(DUE))
             # What the specification's service has, too, is compared; to find by name and to remove are ours alone.
             alike, against = ours - named - filed, f"specification {spec:,.0f} B"
-            report.add(Row("memory", f"a mission of {size:,} B, done", f"{alike:,.0f} B", against, alike / spec, 1.1))
-            report.add(Row("memory", "with name and retention", f"{ours:,.0f} B", against, ours / spec))
+            add(f"a mission of {size:,} B, done", alike, against, alike / spec, 1.1)
+            add("with name and retention", ours, against, ours / spec)
             if size == 135:
-                report.add(Row("memory", "its name in the index", f"{named:,.0f} B"))
-                report.add(Row("memory", "that its retention is due", f"{filed:,.0f} B"))
-                with_events = grown(_lives, size, published=False)
+                add("its name in the index", named)
+                add("that its retention is due", filed)
+                with_events = stored(events=True)
                 check(client.xlen(world.OUTBOX) == len(LIFE) * count, "the events are not in the outbox")
-                everything = grown(_lives, size, published=False, forgotten=False)
+                everything = stored(events=True, tokens=True)
                 _check_lives(client, ids, size, keys=(2 + len(LIFE)) * count + 6)
-                events, tokens = with_events - ours, everything - with_events
-                report.add(Row("memory", "its 9 events in the outbox", f"{events:,.0f} B", "until published"))
-                report.add(Row("memory", "its 6 tokens", f"{tokens:,.0f} B", "a minute; a day, with Idempotency-Key"))
-        tagged = (("tags", ("env=prod1",)),)
+                add("its 9 events in the outbox", with_events - ours, "until published")
+                add("its 6 tokens", everything - with_events, "a minute; a day, with Idempotency-Key")
+        created, tagged = LIFE[:1], (("tags", ("env=prod1",)),)
         # An index grows in steps, each to twice the room, so what a tag takes is a mean of places between two steps.
         counts = [round(count * 2 ** (quarter / 4 - 1)) for quarter in range(4)]
-        tags = 0.0
-        for number in counts:
-            plain = grown(_lives, own=ids[:number], steps=LIFE[:1])
-            tags += (grown(_lives, own=ids[:number], also=tagged, steps=LIFE[:1]) - plain) * count / sum(counts)
+        grown = [-stored(created, ids[:each]) + stored(created, ids[:each], also=tagged) for each in counts]
         check(client.zcard(world.NAMES.index) == 3 * counts[-1], "the tags are not in the index")
-        report.add(Row("memory", "a tag of 9 B", f"{tags:,.0f} B", "", tags, 160))
-        grown(_lives, also=(("not_before", int(FAR) / 1e6),), steps=LIFE[:1])
+        tag = sum(grown) * count / sum(counts)
+        add("a tag of 9 B", tag, "", tag, 160)
+        stored(created, also=(("not_before", int(FAR) / 1e6),))
         check(client.zcard(world.NAMES.queue) == count, "the queue is not whole")
-        queued = -taken(lambda: client.delete(world.NAMES.queue))
-        report.add(Row("memory", "its place in the queue, with not_before", f"{queued:,.0f} B"))
+        add("its place in the queue, with not_before", -taken(lambda: client.delete(world.NAMES.queue)))
 
 
 def _still(client: redis.Redis) -> int:
@@ -240,19 +230,6 @@ def _still(client: redis.Redis) -> int:
         time.sleep(0.3)
         last, now = now, int(client.info("memory")["used_memory"])
     return now
-
-
-def _lives(
-    client: redis.Redis, ids: Sequence[str], size: int = 135, *, also: Members = PLAIN, steps: Sequence[str] = LIFE,
-    published: bool = True, forgotten: bool = True,
-) -> None:  # fmt: skip
-    """What the service's calls leave, without the events that are published and tokens that are forgotten meanwhile."""
-    sent = {"create": {"moment": FAR, **given(size, also)}, "log": texts(world.ENTRY)}
-    calls = [(record(size, also=also)[name][0], sent.get(name, {})) for name in steps]
-    for first in range(0, len(ids), 200):
-        writes = [call.filled(new(each, **gaps)) for each in ids[first : first + 200] for call, gaps in calls]
-        replay(client, writes)
-        client.delete(*([world.OUTBOX] if published else []), *(call[TOKEN] for call in writes if forgotten), "nothing")
 
 
 def _check_lives(client: redis.Redis, ids: Sequence[str], size: int, keys: int) -> None:

@@ -14,7 +14,7 @@ from rich.progress import track
 from benchmarks import world
 from benchmarks.proxy import proxy
 from benchmarks.publishing import BUS, Turn, event_bridge
-from benchmarks.recording import FAR, TOKEN, given, load, new, record, replay
+from benchmarks.recording import FAR, lives, load, replay
 from benchmarks.report import Report, Row
 from benchmarks.store import DUE
 from benchmarks.timing import Batch, Contender, check, shown, side_by_side
@@ -70,13 +70,8 @@ def ending(report: Report, client: redis.Redis, bus: Turn, count: int) -> None:
     """So many that are due at once: half ran too long, and become FAILED, half were kept long enough, and go."""
     kinds = ((TIMEOUT, ("create", "start")), (world.PLAIN, ("create", "start", "complete")))
     for also, steps in kinds:
-        calls = [record(publishing=False, also=also, days=DAYS)[step][0] for step in steps]
-        body = given(also=also)
-        ids = world.new_ids(count // 2)
-        for first in range(0, len(ids), 500):
-            writes = [call.filled(new(each, **body)) for each in ids[first : first + 500] for call in calls]
-            replay(client, writes)
-            client.unlink(*(each[TOKEN] for each in writes))
+        writes = lives(world.new_ids(count // 2), steps, publishing=False, also=also, days=DAYS)
+        replay(client, writes, forget=True)
     time.sleep(1.1)  # until the last one is due
     bus(delay=DELAY)
     runtime.replace(world.sandbox(world.port_of(client), bus=BUS, retention_days=DAYS))
