@@ -8,14 +8,12 @@ from typing import Any
 
 import redis
 from missions.domain.fields import compact_json
+from missions.domain.models import MissionCreate
 
 from benchmarks.recording import new, record
-from benchmarks.world import ENTRY, Handler, content
+from benchmarks.world import ENTRY, Handler, content, handlers_of
 
-DEFAULTS: dict[str, Any] = {
-    "description": "", "data": {}, "tags": [], "timeout": None, "heartbeat_timeout": None, "deadline": None,
-    "not_before": None, "retries": 0, "backoff": 0, "retention": None,
-}  # fmt: skip
+DEFAULTS = MissionCreate(name="any").model_dump(exclude={"id", "name"})
 
 
 def handlers(client: redis.Redis) -> dict[str, Handler]:
@@ -23,70 +21,68 @@ def handlers(client: redis.Redis) -> dict[str, Handler]:
     calls = record()
     run: Any = client.execute_command
     index, missions = calls["list"]
-    create, start, log, beat, get, get_log, stats = (
+    create, start, log, beat, get, entries, stats = (
         calls[name][0] for name in ("create", "start", "log", "heartbeat", "get", "get_log", "stats")
     )
     create, log = create.opened(texts(content())), log.opened(texts(ENTRY))
     (_, read, *_), (_, prefix) = missions.filled({"id": ""}), get.filled({"id": ""})
 
-    def create_mission(event: dict[str, Any], _: Any) -> dict[str, Any]:
+    def create_mission(event: dict[str, Any]) -> str:
         body = json.loads(event["body"])
         mission_id = body.pop("id")
         reply = run(*create.filled(new(mission_id, **texts(body))))
-        return _answer(201, _mission(mission_id, reply[3], body))
+        return json.dumps(_mission(mission_id, reply[3], body))
 
-    def update_status(event: dict[str, Any], _: Any) -> dict[str, Any]:
+    def update_status(event: dict[str, Any]) -> str:
         json.loads(event["body"])  # what was recorded starts the mission, too
         mission_id = event["pathParameters"]["mission_id"]
         reply = run(*start.filled(new(mission_id)))
-        return _answer(200, _mission(mission_id, reply[2], json.loads(reply[3])))
+        return json.dumps(_mission(mission_id, reply[2], json.loads(reply[3])))
 
-    def append_log_entry(event: dict[str, Any], _: Any) -> dict[str, Any]:
+    def append_log_entry(event: dict[str, Any]) -> str:
         entry = json.loads(event["body"])
         reply = run(*log.filled(new(event["pathParameters"]["mission_id"], **texts(entry))))
-        return _answer(201, {"timestamp": int(reply[2]) / 1e6, **entry})
+        return json.dumps({"timestamp": int(reply[2]) / 1e6, **entry})
 
-    def heartbeat(event: dict[str, Any], _: Any) -> dict[str, Any]:
+    def heartbeat(event: dict[str, Any]) -> str:
         json.loads(event["body"])  # what was recorded says the same
         mission_id = event["pathParameters"]["mission_id"]
         line, reason = run(*beat.filled({"id": mission_id}))
         facts = _facts(line)
-        return _answer(200, {
+        return json.dumps({
             "id": mission_id, "status": facts["status"], "reason": json.loads(reason) if reason else None,
             "version": int(facts["version"]), "active_at": _moment(facts, "active"), "next_before": None,
         })  # fmt: skip
 
-    def get_mission(event: dict[str, Any], _: Any) -> dict[str, Any]:
+    def get_mission(event: dict[str, Any]) -> str:
         mission_id = event["pathParameters"]["mission_id"]
-        return _answer(200, _stored(mission_id, run(*get.filled({"id": mission_id}))))
+        return json.dumps(_stored(mission_id, run(*get.filled({"id": mission_id}))))
 
-    def list_missions(event: dict[str, Any], _: Any) -> dict[str, Any]:
+    def list_missions(event: dict[str, Any]) -> str:
         _, _, *members = run(*index.filled({}))
         members = members[: int(event["queryStringParameters"]["limit"])]
         ids = [each[16:] for each in members]
         records = run("EVALSHA", read, len(ids), *(prefix + each for each in ids))
-        return _answer(200, {"missions": list(map(_stored, ids, records)), "next_cursor": members[-1]})
+        return json.dumps({"missions": list(map(_stored, ids, records)), "next_cursor": members[-1]})
 
-    def read_log(event: dict[str, Any], _: Any) -> dict[str, Any]:
+    def get_log(event: dict[str, Any]) -> str:
         mission_id = event["pathParameters"]["mission_id"]
-        logged, _, follow, *entries = run(*get_log.filled({"id": mission_id}))
-        page = {"mission_id": mission_id, "log": list(map(_entry, entries)), "next_cursor": follow < logged or None}
-        return _answer(200, page)
+        logged, _, follow, *found = run(*entries.filled({"id": mission_id}))
+        page = list(map(_entry, found))
+        return json.dumps({"mission_id": mission_id, "log": page, "next_cursor": follow < logged or None})
 
-    def get_stats(event: dict[str, Any], _: Any) -> dict[str, Any]:
+    def get_stats(event: dict[str, Any]) -> str:
         asked = stats.filled({})
         values, _ = run(*asked)
         counts = {name: int(value or 0) for name, value in zip(asked[5:], values, strict=True)}
         updated, _ = counts.pop("last_updated") / 1e6, counts.pop("changed")
         ever = {name: counts.pop(name) for name in list(counts) if name.startswith("ever ")}
         numbers = {"total": sum(counts.values()), "by_status": counts, "all_time": ever, "last_updated": updated}
-        return _answer(200, {"stats": numbers})
+        return json.dumps({"stats": numbers})
 
-    return {
-        "create_mission": create_mission, "update_status": update_status, "append_log_entry": append_log_entry,
-        "heartbeat": heartbeat, "get_mission": get_mission, "list_missions": list_missions, "get_log": read_log,
-        "get_stats": get_stats,
-    }  # fmt: skip
+    return handlers_of(
+        create_mission, update_status, append_log_entry, heartbeat, get_mission, list_missions, get_log, get_stats
+    )
 
 
 def texts(body: dict[str, Any]) -> dict[str, str]:
@@ -128,7 +124,3 @@ def _entry(record: str) -> dict[str, Any]:
     line, text = record.split("\n")
     facts = _facts(line)
     return {"timestamp": int(facts["moment"]) / 1e6, "level": facts["level"], **json.loads(text)}
-
-
-def _answer(status: int, body: Any) -> dict[str, Any]:
-    return {"statusCode": status, "headers": {"Content-Type": "application/json"}, "body": json.dumps(body)}

@@ -6,12 +6,13 @@ many missions against few.
 import logging
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import redis
 from missions import runtime, service
-from missions.domain.events import Event
 from missions.domain.models import MissionPage, MissionQuery
 from missions.log import logger
 from missions.publishing.emitter import Emitter
@@ -24,31 +25,26 @@ from benchmarks import floor, specification, version1, world
 from benchmarks.proxy import Proxy, proxy
 from benchmarks.recording import load, replay
 from benchmarks.report import Report, Row
-from benchmarks.timing import Batch, Contender, check, shown, side_by_side
+from benchmarks.timing import Batch, check, shown, side_by_side
 
 STORED = 10_000
 FEW = 1_000
-
-
-class Listener:
-    """An event stream that takes every event."""
-
-    def publish(self, events: Sequence[Event]) -> list[str | None]:
-        return [None] * len(events)
+LISTENER: Any = SimpleNamespace(publish=lambda events: [None] * len(events))  # an event stream that takes all
 
 
 def measure(report: Report, *, quick: bool) -> None:
     logger.setLevel(logging.WARNING)
+    rounds = 10 if quick else 40
     own: Any = {"decode_responses": True, "single_connection_client": True}  # as the service has it
     with world.server() as client, redis.Redis(port=world.port_of(client), **own) as bare:
         load(client, world.new_ids(STORED))
         ways = {"service": world.service(client), "floor": world.Way(client, floor.handlers(bare))}
         for operation in world.OPERATIONS:
             target = 1.5 if operation in (*world.WRITES, "heartbeat", "get_mission") else 2
-            report.compare("handler", operation, world.take_turns(ways, operation, 10 if quick else 40), target)
-        filtered(report, ways["service"], rounds=10 if quick else 40)
-        on_a_cluster(report, rounds=10 if quick else 40)
-        against_version_1(report, client, bare, rounds=10 if quick else 40)
+            report.compare("handler", operation, world.take_turns(ways, operation, rounds), target)
+        filtered(report, ways["service"], rounds)
+        on_a_cluster(report, rounds)
+        against_version_1(report, client, rounds)
         with proxy(world.port_of(client)) as way:
             round_trips(report, client, way)
             behind_proxy(report, client, way, rounds=8 if quick else 30)
@@ -56,39 +52,34 @@ def measure(report: Report, *, quick: bool) -> None:
 
 def filtered(report: Report, way: world.Way, rounds: int) -> None:
     """A page of one mission in ten, by tag and by name, against a page of all."""
-    contenders = {each: way.contender(each) for each in ("list_missions", *world.LISTS)}
-    samples = side_by_side(contenders, rounds)
-    plain = samples.pop("list_missions")
-    for name, sample in samples.items():
-        report.compare("handler", name, {name: sample, "of all": plain}, 1.2)
+    samples = side_by_side({each: way.contender(each) for each in ("list_missions", *world.LISTS)}, rounds)
+    for name in world.LISTS:
+        report.compare("handler", name, {name: samples[name], "of all": samples["list_missions"]}, 1.2)
 
 
-def against_version_1(report: Report, client: redis.Redis, bare: redis.Redis, rounds: int) -> None:
+def against_version_1(report: Report, client: redis.Redis, rounds: int) -> None:
     """The service's list of missions and its JSON, without the handler."""
     runtime.replace(world.sandbox(world.port_of(client)))
     client.script_load(version1.CREATE.text)
-    replay(client, [version1.create_call(each, world.content()) for each in world.new_ids(STORED)])
+    replay(client, (version1.create_call(each, world.content()) for each in world.new_ids(STORED)))
     nodes = Nodes(Link, {"host": "127.0.0.1", "port": world.port_of(client)} | OPTIONS)
     connection = Connection(nodes, {"list": version1.LIST}.__getitem__)
     query = MissionQuery(limit=world.PAGE)
 
-    def contender(call: Callable[[], MissionPage]) -> Contender:
-        def batch(count: int) -> Batch:
-            answers = yield lambda _: call().model_dump_json(), range(count)
-            page = MissionPage.model_validate_json(answers[-1]).missions
-            check(len(page) == world.PAGE, f"a page has {len(page)} missions, not {world.PAGE}")
+    def batch(call: Callable[[], MissionPage], count: int) -> Batch:
+        answers = yield lambda _: call().model_dump_json(), range(count)
+        page = MissionPage.model_validate_json(answers[-1]).missions
+        check(len(page) == world.PAGE, f"a page has {len(page)} missions, not {world.PAGE}")
 
-        return batch
-
-    ours = contender(lambda: service.list_missions(query=query))
-    theirs = contender(lambda: version1.list_missions(connection, query))
+    ours = partial(batch, lambda: service.list_missions(query=query))
+    theirs = partial(batch, lambda: version1.list_missions(connection, query))
     samples = side_by_side({"service": ours, "version 1": theirs}, rounds)
     report.compare("service", f"a list of {world.PAGE} as JSON", samples, 1.5)
 
 
 def round_trips(report: Report, client: redis.Redis, way: Proxy) -> None:
     """On a warm connection: one an operation, two a list or claim, and one more where a write's events are settled."""
-    for emitter, settled in ((world.Later(), ""), (Emitter(Listener), ", its events settled")):
+    for emitter, settled in ((world.Later(), ""), (Emitter(lambda: LISTENER), ", its events settled")):
         ours = world.service(client, way.port, emitter, outbox=not settled)
         for operation in (*world.WRITES, "claim_mission") if settled else world.OPERATIONS + world.MORE:
             contenders = {"service": ours.contender(operation)}
@@ -103,10 +94,8 @@ def behind_proxy(report: Report, client: redis.Redis, way: Proxy, rounds: int) -
     specification.lives(client, world.new_ids(STORED), finished=False)
     given = way.calibrate()
     with redis.Redis(port=way.port, decode_responses=True) as delayed:
-        ways = {
-            "service": world.service(client, way.port),
-            "specification": world.Way(client, specification.handlers(delayed), outbox=False),
-        }
+        ways = {"service": world.service(client, way.port),
+                "specification": world.Way(client, specification.handlers(delayed), outbox=False)}  # fmt: skip
         for operation in ("create_mission", "update_status"):
             report.compare("behind the proxy", operation, world.take_turns(ways, operation, rounds, batch=10), 3, ">=")
         samples = world.take_turns(ways, "list_missions", 3, batch=1, warm_up=0)  # the specification's takes seconds
@@ -120,10 +109,8 @@ def on_a_cluster(report: Report, rounds: int) -> None:
     """With the URL of a primary that has nothing of the namespace, against a single server."""
     with world.server() as alone, world.cluster() as cluster:
         owner = world.owner(world.NAMES.partition)
-        ways = {
-            "cluster": world.service(cluster[owner], world.port_of(cluster[owner - 1])),
-            "single server": world.service(alone),
-        }
+        elsewhere = world.port_of(cluster[owner - 1])
+        ways = {"cluster": world.service(cluster[owner], elsewhere), "single server": world.service(alone)}
         for operation in ("create_mission", "get_mission"):
             report.compare("handler", f"{operation} on a cluster", world.take_turns(ways, operation, rounds))
 
@@ -144,10 +131,8 @@ def measure_flat(report: Report, *, quick: bool) -> None:
             stored = int(client.hget(world.NAMES.stats, "PENDING") or 0)
             indexed = client.zlexcount(world.NAMES.index, "[PE", "(PF")
             check(stored == indexed == count, f"{stored} missions were counted and {indexed} indexed, not {count}")
-        ways = {
-            f"{count:,} missions": world.service(client, pool=ids)
-            for client, count, ids in ((large, many, random.sample(pool, len(pool))), (small, FEW, ()))
-        }
+        random.shuffle(pool)
+        ways = {f"{many:,} missions": world.service(large, pool=pool), f"{FEW:,} missions": world.service(small)}
         for operation in world.OPERATIONS + world.MORE:  # what claims take may be in the pool, so they come last
             report.compare("flat", f"{operation}, {many:,}", world.take_turns(ways, operation, rounds), 1.2)
     report.add(Row("flat", f"loading {many:,} missions", shown(took), f"{many / took:,.0f} a second"))

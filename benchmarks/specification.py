@@ -4,7 +4,7 @@ another, statistics in one JSON value, lists by reading every mission; a null ev
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import redis
@@ -12,7 +12,7 @@ from missions.domain.models import MissionStatus
 from pydantic import BaseModel, Field
 
 from benchmarks.recording import ID, commands, pipelined
-from benchmarks.world import ENTRY, Handler, content
+from benchmarks.world import ENTRY, Handler, content, handlers_of
 
 INDEX, STATS, MISSION, LOG = (f"spec:missions:{each}" for each in ("index", "stats", "mission:", "log:"))
 
@@ -110,8 +110,4 @@ def handlers(client: redis.Redis) -> dict[str, Handler]:
         page = way.list_missions()[: int(event["queryStringParameters"]["limit"])]
         return json.dumps({"missions": [mission.model_dump(mode="json") for mission in page]})
 
-    def handler(operation: Callable[[dict[str, Any]], str]) -> Handler:
-        headers = {"Content-Type": "application/json"}
-        return lambda event, _: {"statusCode": 200, "headers": headers, "body": operation(event)}
-
-    return {each.__name__: handler(each) for each in (create_mission, update_status, get_mission, list_missions)}
+    return handlers_of(create_mission, update_status, get_mission, list_missions)

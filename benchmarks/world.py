@@ -5,8 +5,8 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import cache
-from itertools import pairwise
+from dataclasses import dataclass, field
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -38,6 +38,16 @@ TAGGED: Members = (("name", "Nightly backup"), ("tags", (TAG,)))
 LISTS = {"list_missions by tag": {"tag": TAG}, "list_missions by name": {"name": "nightly"}}
 MORE = ("claim_mission", *LISTS)  # operations that have no floor
 PAGE = 50  # missions or log entries that a page is asked for
+BEFORE: dict[str, tuple[str, ...]] = {  # what is asked of a new mission, so that the operation can be done with it
+    **dict.fromkeys(("update_status", "append_log_entry", "get_mission", "claim_mission"), ("create_mission",)),
+    "heartbeat": ("create_mission", "update_status"),
+    "get_log": ("create_mission", *["append_log_entry"] * PAGE),
+}
+AFTER = {  # the status of its mission then
+    "create_mission": "PENDING", "get_mission": "PENDING",
+    "update_status": "RUNNING", "heartbeat": "RUNNING", "claim_mission": "RUNNING",
+}  # fmt: skip
+JSON = "application/json"
 REGION = "eu-central-1"
 NAMES = keys.Keys("default")
 OUTBOX = keys.outbox(NAMES.partition)
@@ -56,10 +66,10 @@ class Later(Emitter):
 
 
 @contextmanager
-def server() -> Iterator[redis.Redis]:
+def server(**config: Any) -> Iterator[redis.Redis]:
     """A fresh Valkey server that knows the scripts; gives a client of it."""
     port = unused_port()
-    with ValkeyServer(port=port), redis.Redis(port=port, decode_responses=True) as client:
+    with ValkeyServer(port=port, config=config), redis.Redis(port=port, decode_responses=True) as client:
         load_scripts(client)
         yield client
 
@@ -67,22 +77,19 @@ def server() -> Iterator[redis.Redis]:
 @contextmanager
 def cluster() -> Iterator[list[redis.Redis]]:
     """A fresh cluster of primaries that know the scripts; gives a client of each."""
-    clients: list[redis.Redis] = []
-    ports = [unused_port() for _ in range(2 * PRIMARIES)]
-    addresses = list(zip(ports[::2], ports[1::2], strict=True))  # for clients, and for the other primaries
-    edges = [-(-SLOTS * number // PRIMARIES) for number in range(PRIMARIES + 1)]
+    buses = [unused_port() for _ in range(PRIMARIES)]  # for the other primaries
     with ExitStack() as stack:
-        for epoch, ((port, bus), (first, end)) in enumerate(zip(addresses, pairwise(edges), strict=True), 1):
-            stack.enter_context(ValkeyServer(port=port, config={"cluster-enabled": "yes", "cluster-port": bus}))
-            clients.append(stack.enter_context(redis.Redis(port=port, decode_responses=True)))
-            run: Any = clients[-1].execute_command
-            run("CLUSTER SET-CONFIG-EPOCH", epoch)  # those that meet at the same epoch take seconds to agree on another
-            run("CLUSTER ADDSLOTSRANGE", first, end - 1)
-            if epoch > 1:
-                run("CLUSTER MEET", "127.0.0.1", *addresses[0])
+        configs = [{"cluster-enabled": "yes", "cluster-port": bus} for bus in buses]
+        clients = [stack.enter_context(server(**config)) for config in configs]
+        for number, client in enumerate(clients):
+            run: Any = client.execute_command
+            run("CLUSTER SET-CONFIG-EPOCH", number + 1)  # those that meet at the same epoch take seconds to agree
+            own = [slot for slot in range(SLOTS) if _owner(slot) == number]
+            run("CLUSTER ADDSLOTSRANGE", own[0], own[-1])
+            if number:
+                run("CLUSTER MEET", "127.0.0.1", port_of(clients[0]), buses[0])
         deadline = time.monotonic() + 20
         for client in clients:
-            load_scripts(client)
             run = client.execute_command
             while run("CLUSTER INFO")["cluster_state"] != "ok":
                 check(time.monotonic() < deadline, "the servers do not become a cluster")
@@ -90,9 +97,13 @@ def cluster() -> Iterator[list[redis.Redis]]:
         yield clients
 
 
+def _owner(slot: int) -> int:
+    return slot * PRIMARIES // SLOTS
+
+
 def owner(partition: int) -> int:
     """Which primary of the cluster has this partition."""
-    return key_slot(keys.outbox(partition).encode()) * PRIMARIES // SLOTS
+    return _owner(key_slot(keys.outbox(partition).encode()))
 
 
 def load_scripts(client: redis.Redis) -> None:
@@ -116,6 +127,15 @@ def sandbox(port: int, *, bus: str = "", emitter: Emitter | None = None, **setti
 def functions() -> dict[str, Handler]:
     """The handlers of the functions."""
     return {each: importlib.import_module(f"functions.{_function(each)}.app").handler for each in OPERATIONS + MORE}
+
+
+def handlers_of(*operations: Callable[[dict[str, Any]], str]) -> dict[str, Handler]:
+    """Handlers of API Gateway events: of functions with the names of operations, each gives the body of its answer."""
+
+    def handler(operation: Callable[[dict[str, Any]], str]) -> Handler:
+        return lambda event, _: {"statusCode": 200, "headers": {"Content-Type": JSON}, "body": operation(event)}
+
+    return {each.__name__: handler(each) for each in operations}
 
 
 def _function(operation: str) -> str:
@@ -156,88 +176,71 @@ def new_ids(count: int) -> list[str]:
     return [str(uuid4()) for _ in range(count)]
 
 
+@dataclass
 class Way:
-    """One way of doing the operations: handlers, with missions of their own.
+    """One way of doing the operations: handlers, with missions of their own."""
 
-    `holds` is what its sandbox holds. `outbox` says whether writes leave their events in the outbox. `pool` names
-    missions to get, start and log to, instead of new ones.
-    """
-
-    def __init__(
-        self, client: redis.Redis, handlers: dict[str, Handler], holds: Runtime | None = None, *, outbox: bool = True,
-        pool: Sequence[str] = (),
-    ) -> None:  # fmt: skip
-        self._client, self._handlers, self._holds, self._outbox = client, handlers, holds, outbox
-        self._pool = list(pool)
-        self._logged = ""
+    client: redis.Redis
+    handlers: dict[str, Handler]
+    holds: Runtime | None = None  # by its sandbox
+    outbox: bool = True  # writes leave their events there
+    pool: list[str] = field(default_factory=list)  # missions to get, start and log to, instead of new ones
+    logged: str = ""  # a mission with a page of log entries
 
     def ask(self, operation: str, mission_id: str) -> Any:
         """Do this operation, untimed; gives the body of its answer. Raises NotDone when it is refused."""
-        answer = self._handlers[operation](request(operation, mission_id), None)
+        answer = self.handlers[operation](request(operation, mission_id), None)
         check(answer["statusCode"] in (200, 201), f"{operation} answered {answer}")
         return json.loads(answer["body"])
 
     def contender(self, operation: str) -> Contender:
-        def batch(count: int) -> Batch:
-            if self._holds:
-                runtime.replace(self._holds)
-            missions = [self._mission(operation) for _ in range(count)]
-            before = self._client.xlen(OUTBOX)
-            events = [request(operation, each) for each in missions]
-            answers = yield lambda event: self._handlers[operation](event, None), events
-            grown = self._client.xlen(OUTBOX) - before
-            expected = count if self._outbox and operation in (*WRITES, "claim_mission") else 0
-            check(grown == expected, f"{operation} put {grown} entries into the outbox, not {expected}")
-            statuses = {answer["statusCode"] for answer in answers}
-            check(statuses in ({200}, {201}), f"{operation} answered {statuses}")
-            self._verify(operation, missions[-1], json.loads(answers[-1]["body"]))
+        return partial(self._batch, operation)
 
-        return batch
+    def _batch(self, operation: str, count: int) -> Batch:
+        if self.holds:
+            runtime.replace(self.holds)
+        missions = [self._mission(operation) for _ in range(count)]
+        before = self.client.xlen(OUTBOX)
+        events = [request(operation, each) for each in missions]
+        answers = yield lambda event: self.handlers[operation](event, None), events
+        grown = self.client.xlen(OUTBOX) - before
+        expected = count if self.outbox and operation in (*WRITES, "claim_mission") else 0
+        check(grown == expected, f"{operation} put {grown} entries into the outbox, not {expected}")
+        statuses = {answer["statusCode"] for answer in answers}
+        check(statuses in ({200}, {201}), f"{operation} answered {statuses}")
+        self._verify(operation, missions[-1], json.loads(answers[-1]["body"]))
 
     def _mission(self, operation: str) -> str:
         """A mission to do this operation with, as it has to be before."""
-        if operation in ("create_mission", "list_missions", *LISTS, "get_stats"):
-            return str(uuid4())
-        if operation == "claim_mission":  # which one it takes is for the store to say; there has to be one
-            return str(self.ask("create_mission", str(uuid4()))["id"])
-        if operation != "get_log":
-            mission_id = self._pool.pop() if self._pool else str(self.ask("create_mission", str(uuid4()))["id"])
-            if operation == "heartbeat":
-                self.ask("update_status", mission_id)
-            return mission_id
-        if not self._logged:
-            self._logged = self.ask("create_mission", str(uuid4()))["id"]
-            for _ in range(PAGE):
-                self.ask("append_log_entry", self._logged)
-        return self._logged
+        if operation == "get_log" and self.logged:
+            return self.logged
+        mission_id, steps = str(uuid4()), BEFORE.get(operation, ())
+        if steps and self.pool and operation not in ("get_log", "claim_mission"):
+            mission_id, steps = self.pool.pop(), steps[1:]
+        for step in steps:
+            self.ask(step, mission_id)
+        if operation == "get_log":
+            self.logged = mission_id
+        return mission_id
 
     def _verify(self, operation: str, mission_id: str, body: dict[str, Any]) -> None:
         """Look at the last answer, and what is in the store now."""
-        match operation:
-            case "create_mission" | "get_mission":
-                stored = self.ask("get_mission", mission_id)
-                check(body == stored and stored["id"] == mission_id, f"{mission_id} is stored as {stored}, not {body}")
-            case "heartbeat":
-                stored = self.ask("get_mission", mission_id)
-                sign = SIGN | {"active_at": body["active_at"]}
-                check(sign.items() <= stored.items(), f"{sign} is stored as {stored}")
-            case "claim_mission":
-                stored = self.ask("get_mission", body["id"])
-                check(stored == body and stored["status"] == "RUNNING", f"{body} is stored as {stored}")
-            case "update_status":
-                status = self.ask("get_mission", mission_id)["status"]
-                check(status == "RUNNING", f"a started mission is {status} in the store")
-            case "append_log_entry":
-                entries = len(self.ask("get_log", mission_id)["log"])
-                check(entries == 2, f"a log has {entries} entries, not 2")
-            case "list_missions" | "list_missions by tag" | "list_missions by name" | "get_log":
-                length = len(body["log" if operation == "get_log" else "missions"])
-                check(length == PAGE, f"a page of {operation} has {length}, not {PAGE}")
-                if operation in LISTS:
-                    found = {(each["name"], *each["tags"]) for each in body["missions"]}
-                    check(found == {(dict(TAGGED)["name"], TAG)}, f"{operation} found {found}")
-            case "get_stats":
-                check(body["stats"]["total"] > 0, "the statistics count no missions")
+        if operation == "get_stats":
+            check(body["stats"]["total"] > 0, "the statistics count no missions")
+        elif operation == "append_log_entry":
+            entries = len(self.ask("get_log", mission_id)["log"])
+            check(entries == 2, f"a log has {entries} entries, not 2")
+        elif operation in AFTER:
+            mission_id = body["id"] if operation == "claim_mission" else mission_id
+            stored = self.ask("get_mission", mission_id)
+            expected = stored | SIGN | {"active_at": body["active_at"]} if operation == "heartbeat" else body
+            check(stored == expected | {"id": mission_id}, f"{mission_id} is stored as {stored}, not {expected}")
+            check(stored["status"] == AFTER[operation], f"after {operation} a mission is {stored['status']}")
+        else:
+            page = body["log" if operation == "get_log" else "missions"]
+            check(len(page) == PAGE, f"a page of {operation} has {len(page)}, not {PAGE}")
+            found = {(each["name"], *each["tags"]) for each in page if operation in LISTS}
+            check(found <= {(dict(TAGGED)["name"], TAG)}, f"{operation} found {found}")
 
 
 def service(client: redis.Redis, port: int = 0, emitter: Emitter | None = None, **options: Any) -> Way:
