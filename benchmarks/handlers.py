@@ -42,19 +42,16 @@ def measure(report: Report, *, quick: bool) -> None:
         for operation in world.OPERATIONS:
             target = 1.5 if operation in (*world.WRITES, "heartbeat", "get_mission") else 2
             report.compare("handler", operation, world.take_turns(ways, operation, rounds), target)
-        filtered(report, ways["service"], rounds)
+        # A page of one mission in ten, by tag and by name, against a page of all
+        lists = {each: ways["service"].contender(each) for each in ("list_missions", *world.LISTS)}
+        of_all, *of_some = side_by_side(lists, rounds).values()
+        for name, sample in zip(world.LISTS, of_some, strict=True):
+            report.compare("handler", name, {name: sample, "of all": of_all}, 1.2)
         on_a_cluster(report, rounds)
         against_version_1(report, client, rounds)
         with proxy(world.port_of(client)) as way:
             round_trips(report, client, way)
             behind_proxy(report, client, way, rounds=8 if quick else 30)
-
-
-def filtered(report: Report, way: world.Way, rounds: int) -> None:
-    """A page of one mission in ten, by tag and by name, against a page of all."""
-    samples = side_by_side({each: way.contender(each) for each in ("list_missions", *world.LISTS)}, rounds)
-    for name in world.LISTS:
-        report.compare("handler", name, {name: samples[name], "of all": samples["list_missions"]}, 1.2)
 
 
 def against_version_1(report: Report, client: redis.Redis, rounds: int) -> None:

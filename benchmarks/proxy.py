@@ -44,7 +44,12 @@ class Proxy:
 
     def added(self) -> float:
         """The delay that it really gives: the median of PING through it less that of PING directly, in seconds."""
-        return _ping(self.port) - _ping(self.target)
+        medians = []
+        for port in (self.port, self.target):
+            with redis.Redis(port=port) as client:
+                client.ping()
+                medians.append(statistics.median(timeit.repeat(client.ping, number=1, repeat=300)))
+        return medians[0] - medians[1]
 
     def calibrate(self, wanted: float = 0.0005) -> float:
         """Set the delay so that about this much is added, the proxy's own time included; gives what is really added."""
@@ -52,12 +57,6 @@ class Proxy:
         for _ in range(2):
             self.delay = max(0.0, self.delay + wanted - self.added())
         return self.added()
-
-
-def _ping(port: int) -> float:
-    with redis.Redis(port=port) as client:
-        client.ping()
-        return statistics.median(timeit.repeat(client.ping, number=1, repeat=300))
 
 
 @contextmanager

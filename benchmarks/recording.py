@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from itertools import cycle, islice
 from typing import Any, TypeVar
@@ -33,11 +34,11 @@ GAPS = re.compile(
 )
 
 
+@dataclass
 class Call:
     """A command with gaps: those of GAPS (events are event1, event2), and those that are opened besides."""
 
-    def __init__(self, template: str) -> None:
-        self._template = template
+    template: str
 
     @classmethod
     def recorded(cls, words: Iterable[Any]) -> "Call":
@@ -51,14 +52,14 @@ class Call:
 
     def opened(self, texts: Mapping[str, str]) -> "Call":
         """With a gap, too, in place of each of these texts."""
-        template = self._template
+        template = self.template
         for name, text in texts.items():
             template = template.replace(text, f"%({name})s")
         return Call(template)
 
     def filled(self, gaps: Mapping[str, str]) -> list[str]:
         """The command."""
-        return (self._template % gaps).split(SEPARATOR)
+        return (self.template % gaps).split(SEPARATOR)
 
 
 def commands(
