@@ -11,8 +11,8 @@ UPLOT := 1.6.32
 AXE := 4.14.1
 CONSOLE := functions/get_console/console/vendor
 CONSOLE_TESTS := tests/console/vendor
-# A process for each core; the tests of a file stay together, since they share servers. The faults go alone: they bound
-# times, and print a table
+# A process for each core; the tests of a file stay together, since they share servers. The faults go by
+# themselves: they bound times, and print a table
 PARALLEL := --numprocesses auto --dist loadfile
 # KiB: every start of a function loads it, and Lambda takes 256,000 at most
 LAYER_LIMIT := 20480
@@ -57,14 +57,14 @@ test: $(INSTALLED) ## Run every test but the long ones
 	@$(BIN)/pytest $(PARALLEL) --ignore tests/faults/test_nodes.py --ignore tests/console
 
 test-faults: $(INSTALLED) ## Run thousands of operations under every fault and print a table of results (OPERATIONS)
-	@$(BIN)/pytest tests/faults --operations $(or $(OPERATIONS),3000)
+	@$(BIN)/pytest $(PARALLEL) tests/faults --operations $(or $(OPERATIONS),3000)
 
 test-all: $(INSTALLED) ## Run every test once, the long ones too, with that table (OPERATIONS)
 	@$(BIN)/pytest $(PARALLEL) --ignore tests/faults --ignore tests/console
-	@$(BIN)/pytest tests/faults --operations $(or $(OPERATIONS),3000)
+	@$(BIN)/pytest $(PARALLEL) tests/faults --operations $(or $(OPERATIONS),3000)
 
 test-console: $(INSTALLED) ## Test the console in Chromium, which CHROMIUM may name (IMAGES=docs/images: the docs' pictures)
-	@$(BIN)/pytest tests/console $(if $(IMAGES),--images $(IMAGES))
+	@$(BIN)/pytest $(PARALLEL) tests/console $(if $(IMAGES),--images $(IMAGES))
 
 test-e2e: $(INSTALLED) ## Run the end-to-end tests against the running stack, or against BASE_URL
 	@$(BIN)/pytest tests/e2e --base-url $(or $(BASE_URL),local)

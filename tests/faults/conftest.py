@@ -1,7 +1,7 @@
 """A system of its own for each fault."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import astuple
 from pathlib import Path
 
@@ -11,10 +11,22 @@ from missions.storage.nodes import Address, Nodes
 
 from local.doubles.eventbridge import StrictEventBridge, strict_eventbridge
 from tests.conftest import fresh_sandbox
-from tests.faults.harness import Figures, OneServer, start
+from tests.faults.harness import OneServer, start
 
-FIGURES: dict[str, Figures] = {}
-STALLED: dict[str, float] = {}  # the slowest answer, in seconds
+FAULTS = "fault,operations,acknowledged,answered 503,for (s),slowest (s),lost,events,duplicates,sequences given twice"
+STALLED = "stalled,slowest answer (s)"
+TABLES: dict[str, list[Sequence[str | int | float]]] = {FAULTS: [], STALLED: []}  # rows by their heads
+
+
+def row(request: pytest.FixtureRequest, table: str, *cells: str | int | float) -> None:
+    """Put this into a table. A test may run in another process than the one that prints them."""
+    request.node.user_properties.append((table, cells))
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.when == "teardown":
+        for table, cells in report.user_properties:
+            TABLES[table].append(cells)
 
 
 def _fault(test: str) -> str:
@@ -59,29 +71,20 @@ def system(
     fresh_sandbox()
     system = OneServer(bus, server=server, data=tmp_path)
     yield system
-    FIGURES[_fault(request.node.name)] = system.figures
+    if system.figures.operations:
+        row(request, FAULTS, _fault(request.node.name), *astuple(system.figures))
     fresh_sandbox()
     system.server.stop()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the account of each fault as the table that docs/guarantees.md shows."""
-    rows = [(name, figures) for name, figures in FIGURES.items() if figures.operations]
-    if not rows:
-        return
-    tell = terminalreporter.write_line
-    tell("")
-    heads = (
-        "fault,operations,acknowledged,answered 503,for (s),slowest (s),lost,events,duplicates,sequences given twice"
-    )
-    tell(f"| {heads.replace(',', ' | ')} |")
-    tell("|---" * len(heads.split(",")) + "|")
-    for name, figures in rows:
-        cells = (f"{each:.2f}" if isinstance(each, float) else f"{each:,}" for each in astuple(figures))
-        tell(f"| {name} | {' | '.join(cells)} |")
-    if STALLED:
-        tell("")
-        tell("| stalled | slowest answer (s) |")
-        tell("|---|---|")
-        for name, seconds in STALLED.items():
-            tell(f"| {name} | {seconds:.2f} |")
+    """Print the tables that docs/guarantees.md shows."""
+    for heads, rows in TABLES.items():
+        if rows:
+            table = [heads.split(","), ["---"] * len(heads.split(",")), *map(_cells, sorted(rows))]
+            terminalreporter.write_line("\n" + "\n".join(f"| {' | '.join(cells)} |" for cells in table))
+
+
+def _cells(row: Sequence[str | int | float]) -> list[str]:
+    forms = {float: "{:.2f}", int: "{:,}", str: "{}"}
+    return [forms[type(each)].format(each) for each in row]

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import astuple
 from typing import Any
 
 import pytest
@@ -29,7 +30,7 @@ from local.doubles.eventbridge import StrictEventBridge
 from local.runtime_client import Context
 from tests.cluster import Cluster, Endpoint, Node, cluster, wait_until
 from tests.conftest import fresh_sandbox, invoke, sample
-from tests.faults.conftest import FIGURES, STALLED
+from tests.faults.conftest import FAULTS, STALLED, row
 from tests.faults.harness import System, slot_of, sweep, time_passes
 
 pytestmark = pytest.mark.usefixtures("a_connection_for_each_thread")
@@ -51,7 +52,8 @@ def system(bus: StrictEventBridge, three: Cluster, request: pytest.FixtureReques
     system = System(bus, TENANTS)
     yield system
     name, _, kind = request.node.name.removeprefix("test_").partition("[")
-    FIGURES[name.replace("_", " ") + kind.removesuffix("]")] = system.figures
+    if system.figures.operations:
+        row(request, FAULTS, name.replace("_", " ") + kind.removesuffix("]"), *astuple(system.figures))
 
 
 def somewhere_else(three: Cluster, namespace: str) -> tuple[Node, Node]:
@@ -345,7 +347,7 @@ def test_missions_are_claimed_and_swept_once_while_replicas_take_over_and_slots_
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
 def test_with_any_number_of_ten_nodes_stalled_every_answer_comes_within_three_seconds(
-    bus: StrictEventBridge, monkeypatch: pytest.MonkeyPatch, tls: bool
+    bus: StrictEventBridge, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, tls: bool
 ) -> None:
     tenants = {slot_of(f"tenant-{number}") * 10 // 16384: f"tenant-{number}" for number in range(200)}
     operations = ["create_mission", "update_status", "append_log_entry", "get_mission", "list_missions", "get_log"]
@@ -376,7 +378,7 @@ def test_with_any_number_of_ten_nodes_stalled_every_answer_comes_within_three_se
                 answers = list(threads.map(ask, [operation] * 10, range(10)))
                 for node, (status, retry_after, _) in enumerate(answers):
                     assert (status, retry_after) == (503, "1") if node >= 10 - stalled else status < 300
-                STALLED[f"{stalled} of 10 nodes, {operation} in a {kind} sandbox{' (TLS)' * tls}"] = slowest = max(
-                    seconds for *_, seconds in answers
-                )
+                slowest = max(seconds for *_, seconds in answers)
+                name = f"{stalled:2} of 10 nodes, {operation} in a {kind} sandbox{' (TLS)' * tls}"
+                row(request, STALLED, name, slowest)
                 assert slowest < 3
