@@ -7,6 +7,8 @@ import asyncio
 import json
 import os
 import re
+import signal
+import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -38,7 +40,8 @@ def tell_all() -> None:
     lines = "".join(untold).encode()
     untold.clear()
     with suppress(BrokenPipeError):  # its parent was killed, and this process ends, too
-        os.write(1, lines)
+        while lines:  # a signal may end a write early
+            lines = lines[os.write(1, lines) :]
 
 
 def schedules() -> list[tuple[str, int]]:
@@ -80,16 +83,22 @@ async def serve(port: int) -> None:
     def on_log(function: str, line: str) -> None:
         tell("log", function=function, line=line)
 
-    async with LocalLambda({}, on_log=on_log) as functions:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # uvicorn raises it again once it has served
+    async with LocalLambda({}, on_log=on_log) as functions, asyncio.TaskGroup() as firing:
         gateway = Gateway(functions.invoke, on_request=on_request, **gateway_options())
-        firing = [asyncio.create_task(fire(functions, *each)) for each in schedules()]
+        for each in schedules():
+            firing.create_task(fire(functions, *each))
         await server(gateway, port).serve()
-        for each in firing:
-            each.cancel()
-    tell_all()
+
+
+def main(port: int) -> None:
+    try:
+        with asyncio.Runner(loop_factory=uvicorn.Config("").get_loop_factory()) as runner:  # uvloop, where there is one
+            runner.run(serve(port))
+    finally:
+        tell_all()
 
 
 if __name__ == "__main__":
     end_with_parent()
-    with asyncio.Runner(loop_factory=uvicorn.Config("").get_loop_factory()) as runner:  # uvloop, where there is one
-        runner.run(serve(int(os.environ["PORT"])))
+    main(int(os.environ["PORT"]))

@@ -27,7 +27,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def fresh_sandbox(stream: EventStream | None = None) -> Runtime:
     """Begin with a fresh sandbox, which reads its settings anew; its events go to `stream`, or where they say."""
     runtime.replace(Runtime())
-    if stream:
+    if stream is not None:
         service.set_event_stream(stream)
     return runtime.current
 

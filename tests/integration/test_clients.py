@@ -197,6 +197,31 @@ def test_a_key_with_another_method_path_or_body_is_refused(
     assert (answer.status, answer.body["code"]) == (422, "idempotency_key_reused")
 
 
+@pytest.mark.parametrize(
+    ("operation", "changes"),
+    [
+        ("create_mission", {"body": {"name": "other"}}),
+        ("create_mission", {"body": {"name": "n", "id": "other"}}),
+        ("update_status", {"body": {"status": "RUNNING"}}),
+        ("append_log_entry", {"body": {"message": "m"}}),
+        ("claim_mission", {"body": {}}),
+        ("cancel_missions", {"body": {"filter": {"status": ["PENDING"]}}}),
+        ("retry_mission", {}),
+    ],
+)
+def test_one_attempt_is_one_request(
+    stream: Listener, untouched: Callable[[], None], operation: str, changes: Any
+) -> None:
+    invoke("create_mission")
+    same = {"requestContext": sample("create_mission")["requestContext"] | {"requestId": "same"}}
+    first = invoke("create_mission", body={"name": "n", "id": "first"}, **same)
+    untouched()
+    own = {"requestContext": sample(operation)["requestContext"] | {"requestId": "same"}}
+    answer = invoke(operation, **changes, **own)
+    assert (first.status, answer.status, answer.body["code"]) == (201, 422, "idempotency_key_reused")
+    assert invoke("create_mission", body={"name": "n", "id": "first"}, **same).body == first.body
+
+
 def test_a_key_of_one_log_entry_is_not_that_of_a_batch(stream: Listener, untouched: Callable[[], None]) -> None:
     invoke("create_mission")
     key = {"idempotency-key": "k"}

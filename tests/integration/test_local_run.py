@@ -1,6 +1,11 @@
 """What `make run` tells of the functions that run by themselves."""
 
 import json
+import signal
+import subprocess
+import sys
+import threading
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,6 +14,7 @@ from missions.publishing.relay import Report as Relayed
 from missions.sweeper import Report as Swept
 
 from local import front, run
+from local.processes import unused_port
 
 
 def told(function: str, report: Any) -> list[str]:
@@ -45,3 +51,39 @@ def test_what_the_relay_published_is_told_and_not_what_it_left() -> None:
 
 def test_the_relay_and_the_sweeper_run_each_minute() -> None:
     assert sorted(front.schedules()) == [("relay_events", 60), ("sweep_missions", 60)]
+
+
+FRONT = """
+import asyncio, signal, sys
+from local import front
+
+class Functions:
+    def __init__(self, environment, on_log):
+        self.on_log = on_log
+
+    async def __aenter__(self):
+        for number in range(600):  # more than a pipe takes
+            self.on_log("f", f"{number} {'x' * 300}")
+        return self
+
+    async def __aexit__(self, *error):
+        self.on_log("f", "sandboxes end")
+
+    async def invoke(self, *asked):
+        return {}
+
+front.LocalLambda, front.schedules = Functions, list
+signal.signal(signal.SIGUSR1, lambda *_: None)
+front.main(int(sys.argv[1]))
+"""
+
+
+def test_every_line_is_told_though_a_signal_ends_a_write_early_and_the_process_is_ended() -> None:
+    with subprocess.Popen([sys.executable, "-c", FRONT, str(unused_port())], stdout=subprocess.PIPE) as running:
+        time.sleep(3)
+        running.send_signal(signal.SIGUSR1)  # while it waits for the pipe
+        time.sleep(0.2)
+        threading.Timer(1, running.terminate).start()
+        assert running.stdout
+        told = [json.loads(line)["line"].split(" x")[0] for line in running.stdout]
+    assert told == [*map(str, range(600)), "sandboxes end"]

@@ -78,6 +78,17 @@ def test_a_payload_that_is_no_request_is_not_logged_as_the_one_before(stream: Li
     assert last.keys() & {"request_id", "mission_id", "namespace"} == set()
 
 
+def test_the_line_of_a_replay_has_the_mission_that_it_answers_with(stream: Listener, output: io.StringIO) -> None:
+    for _ in range(2):
+        made = invoke("create_mission", body={"name": "n"}, headers={"idempotency-key": "k"}).body
+    assert [json.loads(line)["mission_id"] for line in output.getvalue().splitlines()] == [made["id"]] * 2
+
+
+def test_a_text_that_is_not_unicode_costs_no_line(output: io.StringIO) -> None:
+    logger.warning("lone", text="\ud800")
+    assert json.loads(output.getvalue())["text"] == "\ud800"
+
+
 def test_settings_that_are_wrong_are_named_without_what_the_environment_holds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REDIS_URL", "")
     monkeypatch.setenv("IDEMPOTENCY_KEY_LIFE", "secret-by-mistake")

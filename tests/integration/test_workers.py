@@ -401,6 +401,34 @@ def test_a_mission_that_was_completed_meanwhile_is_not_cancelled_by_a_filter(
     assert done["results"] == [{"id": "a", "outcome": "refused", "detail": "It became COMPLETED meanwhile."}]
 
 
+@pytest.mark.parametrize("since_one_moment", [False, True])
+def test_a_walk_shows_all_that_are_overdue_though_one_is_filed_again_meanwhile(
+    stream: Listener, redis_client: redis.Redis, since_one_moment: bool
+) -> None:
+    for mission_id in "abhcd":
+        create(mission_id, heartbeat_timeout=1)
+        claim()
+    time.sleep(0.7)
+    invoke("heartbeat", mission_id="h")  # it is filed as due at its first limit, and is not due then
+    time.sleep(0.5)
+    if since_one_moment:
+        redis_client.zadd(due_of(partition_of("default")), {f"default {each}": 1703001234000000 for each in "abhcd"})
+    for limit in range(1, 6):
+        found, query = [], {"overdue": "true", "limit": str(limit)}
+        for _ in range(10):
+            page = invoke("list_missions", query=query).body
+            found += [each["id"] for each in page["missions"]]
+            if not page["next_cursor"]:
+                break
+            if since_one_moment:  # the last one that was shown, too
+                redis_client.zadd(due_of(partition_of("default")), {f"default {found[-1]}": 1703001234000001})
+            query["cursor"] = page["next_cursor"]
+        assert sorted({*found}) == ["a", "b", "c", "d"]
+        if not since_one_moment:
+            assert len(found) == 4
+            redis_client.zadd(due_of(partition_of("default")), {"default h": time.time() * 1_000_000 - 600_000})
+
+
 def test_a_walk_of_many_that_are_overdue_since_one_moment_ends(stream: Listener, redis_client: redis.Redis) -> None:
     ids = [f"m{number:04}" for number in range(1100)]
     for mission_id in ids:

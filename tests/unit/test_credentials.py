@@ -431,8 +431,8 @@ def test_a_malformed_secret_is_a_503_with_one_clear_line_and_its_password_is_now
     [
         {"REDIS_URL": ""},
         {"REDIS_URL": "rediss//u:hunter2@h", "REDIS_IAM_USER": "missions", "REDIS_IAM_CACHE": "missions"},
-        {"REDIS_URL": "redis:u:hunter2@h", "REDIS_CA": "aGk="},
-        {"REDIS_URL": "redis://u:hunter2@h", "RETENTION_DAYS": "hunter2"},
+        {"REDIS_CA": "aGk=", "REDIS_URL": "redis:u:hunter2@h"},
+        {"RETENTION_DAYS": "hunter2", "REDIS_URL": "redis://u:hunter2@h"},
     ],
     ids=lambda environment: ", ".join(environment),
 )
@@ -442,6 +442,7 @@ def test_an_environment_that_makes_no_sense_is_a_503_with_one_clear_line_and_no_
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert_refused_without_the_password(output, "The environment of this function is wrong")
+    assert next(iter(environment)) in output.getvalue()
 
 
 @pytest.mark.parametrize(

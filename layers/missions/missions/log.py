@@ -1,5 +1,6 @@
 """The one logger. Request id, route, namespace and mission are on every line until the next request."""
 
+import json
 from typing import Any
 
 from aws_lambda_powertools import Logger
@@ -7,7 +8,10 @@ from pydantic_core import to_json
 
 
 def _line(log: Any) -> str:
-    return to_json(log, fallback=str).decode()
+    try:
+        return to_json(log, fallback=str).decode()
+    except ValueError:  # a text that is not Unicode, such as a lone surrogate
+        return json.dumps(log, default=str)
 
 
 # By default powertools writes with json, and looks whether a message is JSON: a third of the time that a line takes.

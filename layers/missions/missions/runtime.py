@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from missions.domain import words
 from missions.domain.errors import StoreUnavailable
 from missions.domain.events import OutboxEntry
 from missions.log import logger
@@ -40,7 +41,8 @@ class Runtime:
         try:
             return self._given or Settings.from_environment()
         except ValidationError as error:
-            problems = [each["msg"] for each in error.errors(include_input=False)]
+            found = error.errors(include_input=False)
+            problems = [" ".join([*(str(name).upper() for name in each["loc"]), words.of(each)]) for each in found]
             logger.error("The environment of this function is wrong", problems=problems)
         raise StoreUnavailable  # not from the error, which holds the environment
 
@@ -95,7 +97,7 @@ class Runtime:
 
     def set_event_stream(self, stream: EventStream | None) -> None:
         """Publish to this stream; None goes back to the bus that the settings name."""
-        if stream:
+        if stream is not None:
             self.emitter = Emitter(lambda: stream)
         else:
             self.__dict__.pop("emitter", None)  # it is made again

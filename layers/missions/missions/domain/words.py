@@ -12,6 +12,8 @@ WORDS = {  # by the type of the error, with its context
     "int_from_float": "must be a whole number",
     "int_parsing": "must be a whole number",
     "int_type": "must be a whole number",
+    "int_parsing_size": "is too large",
+    "finite_number": "must be a finite number",
     "float_type": "must be a number",
     "list_type": "must be a list",
     "literal_error": "must be {expected}",

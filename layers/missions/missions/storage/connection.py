@@ -177,7 +177,7 @@ class Connection:
                         todo.append(place)
         failures = [answer for answer in answers if isinstance(answer, Exception)]
         if failures:
-            logger.error("Commands failed; their keys are left out", failed=len(failures), error=repr(failures[0]))
+            logger.error("Commands failed; their keys are left out", failed=len(failures), error=_told(failures[0]))
         return [None if isinstance(answer, Exception) else answer for answer in answers]
 
     def _share(self, target: tuple[Address, bool], calls: Sequence[_Call], until: float) -> list[Any]:
@@ -197,8 +197,13 @@ class Connection:
         except (*UNANSWERED, NotSignedIn) as error:
             return [error] * len(commands)
         except Exception as error:  # redis-py raises more than it documents, when an answer is not one of Redis
-            logger.error("What came from Redis is no answer", error=repr(error))
-            return [Unanswered(repr(error))] * len(commands)
+            logger.error("What came from Redis is no answer", error=_told(error))
+            return [Unanswered(_told(error))] * len(commands)
+
+
+def _told(error: Exception) -> str:
+    """What went wrong; the repr of an error of redis-py leaves it out."""
+    return f"{type(error).__name__}: {error}"
 
 
 def _checked(url: str) -> str:

@@ -84,6 +84,7 @@ class Store:
                 raise InvalidRequest.of(FieldError(place="body", pointer="/deadline", detail="is in the past"))
         replies.refuse(reply, mission_id)
         outcome, replayed, mission_id, state, entry_id = reply
+        log_context.append_keys(mission_id=mission_id)  # that of a replay is the first one's
         known, mission = replies.mission_in(mission_id, state, content)
         return Result(mission, outcome, bool(replayed)), replies.entries(entry_id, write, mission_id, known, drafts)
 
@@ -187,6 +188,7 @@ class Store:
                 raise BrokenRecord(mission_id)
         replies.refuse(reply, mission_id)
         _, replayed, made_id, state, content, entry_id = reply
+        log_context.append_keys(mission_id=made_id)
         known, mission = replies.mission_in(made_id, state, content)
         made = replies.next_entries(entry_id, write, successor, known, content)
         return Result(mission, "retried", bool(replayed)), made
@@ -209,7 +211,8 @@ class Store:
         parts = [
             records.drafts_text(drafts[first : first + ENTRY_EVENTS]) for first in range(0, len(drafts), ENTRY_EVENTS)
         ]
-        request = [mission_id, "batch" if batch else "entry", *map(_fingerprint, entries)] if write.key else []
+        told = map(_fingerprint, entries) if write.key else texts  # an attempt has one text, in one order
+        request = [mission_id, "batch" if batch else "entry", *told]
         reply = self._connection.script(
             "append_log",
             [*self._token(names, write), names.mission(mission_id), names.log(mission_id)],
@@ -221,9 +224,9 @@ class Store:
         )
         replies.refuse(reply, mission_id)
         outcome, replayed, moment, sequence, tags, *entry_ids = reply
-        told = tags.split(",") if tags else []
+        tagged = tags.split(",") if tags else []
         made = [
-            OutboxEntry(entry_id, write.namespace, mission_id, int(moment), int(sequence), "", text, tags=told)
+            OutboxEntry(entry_id, write.namespace, mission_id, int(moment), int(sequence), "", text, tags=tagged)
             for entry_id, text in zip(entry_ids, parts, strict=False)  # a replay made none
         ]
         return Result(records.seconds(moment), outcome, bool(replayed)), made
@@ -292,13 +295,10 @@ class Store:
         return [keys.outbox(names.partition), token, names.stats]
 
     def _attempt(self, write: Write, script: str, *request: str) -> list[str | int]:
-        """Its first arguments: fingerprint, attempt, life of the token, namespace.
-
-        Without a key the token is named after this attempt, and no other request has it.
-        """
-        if write.key is None:
-            return ["", "", ATTEMPT_LIFE, write.namespace]
+        """Its first arguments: fingerprint, attempt, life of the token, namespace."""
         fingerprint = hashlib.blake2b("\0".join((script, *request)).encode(), digest_size=12).hexdigest()
+        if write.key is None:  # the token is named after the attempt
+            return [fingerprint, "", ATTEMPT_LIFE, write.namespace]
         return [fingerprint, write.attempt, self._key_life, write.namespace]
 
     def _shared(self, names: Keys, write: Write, script: str, *request: str) -> Call:

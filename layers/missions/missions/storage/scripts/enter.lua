@@ -11,7 +11,7 @@
 local STATS, INDEX = KEYS[3], KEYS[4]
 
 -- A new mission that is PENDING, found everywhere; `known` are those of its facts that say where. Its key and that of
--- its log hold nothing that is needed. (A function costs each run of a script a microsecond, so there are few on this way.)
+-- its log hold nothing that is needed. (A function costs each run of a script a microsecond, so there are few here.)
 local function enter(mission, log, id, facts, known, content, entry, now)
   local place = now .. id
   local status = (known.not_before and 'WA' or 'PE') .. place

@@ -7,17 +7,28 @@
 
 local EXAMINED = 1000 -- the partition is shared
 local prefix, limit, now = ARGV[1], tonumber(ARGV[2]), tonumber(clock())
-local first = 0
-if ARGV[3] ~= '' then -- behind that member; when it is gone, with the first of its moment
-  local rank = redis.call('ZRANK', KEYS[1], ARGV[4])
-  first = rank and rank + 1 or redis.call('ZCOUNT', KEYS[1], 0, '(' .. ARGV[3])
+local after, last, first, gone = tonumber(ARGV[3]), ARGV[4], 0, false
+
+-- Whether this comes behind that member, which is no longer there, among those of one moment: byte by byte, as the
+-- store sorts them. (Lua's own order is that of the server's language.)
+local function behind(member)
+  for i = 1, math.min(#member, #last) do
+    local ours, theirs = member:byte(i), last:byte(i)
+    if ours ~= theirs then return ours > theirs end
+  end
+  return #member > #last
+end
+
+if after then -- behind that member; it may be filed at another moment meanwhile
+  gone = tonumber(redis.call('ZSCORE', KEYS[1], last) or -1) ~= after
+  first = gone and redis.call('ZCOUNT', KEYS[1], 0, '(' .. ARGV[3]) or redis.call('ZRANK', KEYS[1], last) + 1
 end
 local reply = {'', ''}
 local due = redis.call('ZRANGE', KEYS[1], first, first + EXAMINED - 1, 'WITHSCORES')
 for i = 1, #due, 2 do
   local member, moment = due[i], due[i + 1]
   if tonumber(moment) > now then break end
-  if member:sub(1, #prefix) == prefix then
+  if member:sub(1, #prefix) == prefix and not (gone and tonumber(moment) == after and not behind(member)) then
     reply[#reply + 1] = moment
     reply[#reply + 1] = member
   end
