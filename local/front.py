@@ -7,8 +7,7 @@ import asyncio
 import json
 import os
 import re
-import signal
-import sys
+import socket
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -73,6 +72,14 @@ async def fire(functions: LocalLambda, function: str, seconds: int) -> None:
         await asyncio.sleep(max(0.0, began + seconds - time.monotonic()))
 
 
+class Server(uvicorn.Server):
+    """Tells of the last requests once it has served them: the signal to end comes again then, and ends the process."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        tell_all()
+
+
 async def serve(port: int) -> None:
     """Serve until the process is told to end."""
     of_request = access_log if os.environ.get("LOG") == "json" else Told._asdict
@@ -83,20 +90,17 @@ async def serve(port: int) -> None:
     def on_log(function: str, line: str) -> None:
         tell("log", function=function, line=line)
 
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # uvicorn raises it again once it has served
-    async with LocalLambda({}, on_log=on_log) as functions, asyncio.TaskGroup() as firing:
+    async with LocalLambda({}, on_log=on_log) as functions:
         gateway = Gateway(functions.invoke, on_request=on_request, **gateway_options())
-        for each in schedules():
-            firing.create_task(fire(functions, *each))
-        await server(gateway, port).serve()
+        firing = [asyncio.create_task(fire(functions, *each)) for each in schedules()]
+        await Server(server(gateway, port).config).serve()
+        for each in firing:
+            each.cancel()
 
 
 def main(port: int) -> None:
-    try:
-        with asyncio.Runner(loop_factory=uvicorn.Config("").get_loop_factory()) as runner:  # uvloop, where there is one
-            runner.run(serve(port))
-    finally:
-        tell_all()
+    with asyncio.Runner(loop_factory=uvicorn.Config("").get_loop_factory()) as runner:  # uvloop, where there is one
+        runner.run(serve(port))
 
 
 if __name__ == "__main__":

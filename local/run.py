@@ -39,10 +39,18 @@ KEPT = 10_000  # lines that are not printed yet
 AGAIN = 3  # times that a part is started again within a minute; then something is wrong with it
 
 
+stopping = threading.Event()
+
+
+def stop(*_: object) -> None:
+    stopping.set()  # a KeyboardInterrupt that comes while a library cleans up is swallowed
+    raise KeyboardInterrupt
+
+
 def stop_on_signals() -> None:
     """Take SIGTERM, and the end of the terminal, as Ctrl-C; also where a shell put this into the background."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
+        signal.signal(number, stop)
 
 
 class Printing:
@@ -157,6 +165,8 @@ def supervise(store: Part, others: list[Part], printing: Printing, follow_front:
     restarts: Counter[str] = Counter()
     minute = time.monotonic()
     while not store.ended:
+        if stopping.is_set():
+            raise KeyboardInterrupt
         if printing.broken.is_set():
             return 0
         for each in others:

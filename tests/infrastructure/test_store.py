@@ -350,6 +350,11 @@ def test_the_rights_are_the_commands_that_are_sent_and_no_others(deployed: Deplo
     deployed.as_(NAMESPACES[0], "list_missions", query={"overdue": "true"})
     at = cursors.encode("overdue", f"1 {NAMESPACES[0]} m")
     assert deployed.as_(NAMESPACES[0], "list_missions", query={"overdue": "true", "cursor": at}).status == 200
+    create(deployed, NAMESPACES[0], "later", deadline=time.time() + 0.1)
+    time.sleep(0.2)
+    page = deployed.as_(NAMESPACES[0], "list_missions", query={"overdue": "true", "limit": "1"}).body
+    after = {"overdue": "true", "limit": "1", "cursor": page["next_cursor"]}
+    assert deployed.as_(NAMESPACES[0], "list_missions", query=after).status == 200
     invoke("health")
     assert swept()["failed"] > 0
     deployed.bus.fault = "partial"

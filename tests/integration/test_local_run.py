@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
 
@@ -53,9 +54,26 @@ def test_the_relay_and_the_sweeper_run_each_minute() -> None:
     assert sorted(front.schedules()) == [("relay_events", 60), ("sweep_missions", 60)]
 
 
+def test_ctrl_c_ends_the_run_though_a_library_swallowed_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "stopping", threading.Event())
+    with suppress(KeyboardInterrupt):
+        run.stop(signal.SIGINT, None)
+    store: Any = SimpleNamespace(ended=False)
+    printing: Any = SimpleNamespace(broken=SimpleNamespace(is_set=lambda: True))  # it would end with 0
+    with pytest.raises(KeyboardInterrupt):
+        run.supervise(store, [], printing, lambda _: None)
+
+
 FRONT = """
 import asyncio, signal, sys
+import uvicorn
 from local import front
+
+shut_down = uvicorn.Server.shutdown
+async def shutdown(self, sockets=None):
+    await shut_down(self, sockets)
+    front.tell("log", function="f", line="the last request")
+uvicorn.Server.shutdown = shutdown
 
 class Functions:
     def __init__(self, environment, on_log):
@@ -67,7 +85,7 @@ class Functions:
         return self
 
     async def __aexit__(self, *error):
-        self.on_log("f", "sandboxes end")
+        pass
 
     async def invoke(self, *asked):
         return {}
@@ -86,4 +104,4 @@ def test_every_line_is_told_though_a_signal_ends_a_write_early_and_the_process_i
         threading.Timer(1, running.terminate).start()
         assert running.stdout
         told = [json.loads(line)["line"].split(" x")[0] for line in running.stdout]
-    assert told == [*map(str, range(600)), "sandboxes end"]
+    assert told == [*map(str, range(600)), "the last request"]
