@@ -177,16 +177,16 @@ def test_a_replay_is_the_first_answer_though_the_mission_has_moved_on(stream: Li
     assert (again.status, again.body, again.headers["etag"]) == (200, first.body, first.headers["etag"])
 
 
-@pytest.mark.parametrize(
-    ("operation", "changes"),
-    [
-        ("create_mission", {"body": {"name": "other"}}),
-        ("create_mission", {"body": {"name": "n", "id": "other"}}),
-        ("update_status", {"body": {"status": "RUNNING"}}),
-        ("append_log_entry", {"body": {"message": "m"}}),
-        ("append_log_entry", {"body": {"message": "m"}, "mission_id": "nobody"}),
-    ],
-)
+OTHERS = [
+    ("create_mission", {"body": {"name": "other"}}),
+    ("create_mission", {"body": {"name": "n", "id": "other"}}),
+    ("update_status", {"body": {"status": "RUNNING"}}),
+    ("append_log_entry", {"body": {"message": "m"}}),
+    ("append_log_entry", {"body": {"message": "m"}, "mission_id": "nobody"}),
+]
+
+
+@pytest.mark.parametrize(("operation", "changes"), OTHERS)
 def test_a_key_with_another_method_path_or_body_is_refused(
     stream: Listener, untouched: Callable[[], None], operation: str, changes: Any
 ) -> None:
@@ -200,10 +200,7 @@ def test_a_key_with_another_method_path_or_body_is_refused(
 @pytest.mark.parametrize(
     ("operation", "changes"),
     [
-        ("create_mission", {"body": {"name": "other"}}),
-        ("create_mission", {"body": {"name": "n", "id": "other"}}),
-        ("update_status", {"body": {"status": "RUNNING"}}),
-        ("append_log_entry", {"body": {"message": "m"}}),
+        *OTHERS,
         ("claim_mission", {"body": {}}),
         ("cancel_missions", {"body": {"filter": {"status": ["PENDING"]}}}),
         ("retry_mission", {}),
