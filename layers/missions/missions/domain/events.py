@@ -103,8 +103,8 @@ class OutboxEntry(NamedTuple):
 
     `id` is the stream's; `moment` is in Unix microseconds; `sequence` is that of the write's first event; `old_status`
     is empty, except for a change of status; `drafts` is a JSON array of drafts; `error` is why a dead letter is dead;
-    `tags` are those of the mission; `content` is what its caller sent, as JSON, of a next
-    attempt, whose drafts do not say it.
+    `tags` are those of the mission; `content` is what its caller sent, as JSON, of a next attempt, whose drafts do not
+    say it.
     """
 
     id: str

@@ -42,9 +42,8 @@ OPTIONS: dict[str, Any] = {
     "driver_info": None,
     "retry": Retry(NoBackoff(), 0),  # Connection asks again itself
 }
-TURNS = (
-    12  # that commands are tried together: another server may have taken over, and a slot that moves may have arrived
-)
+# That commands are tried together: another server may have taken over, and a slot that moves may have arrived
+TURNS = 12
 
 
 class Unanswered(RedisError):
