@@ -4,20 +4,11 @@
 -- ARGV: 1 the namespace and a space, 2 how many, 3 and 4 moment and member after which the page begins, or ''
 -- Replies {moment, member, moment, member, ...}: the first two of the last one examined, or empty when all were.
 -- @include clock
+-- @include bytes
 
 local EXAMINED = 1000 -- the partition is shared
 local prefix, limit, now = ARGV[1], tonumber(ARGV[2]), tonumber(clock())
 local after, last, first, gone = tonumber(ARGV[3]), ARGV[4], 0, false
-
--- Whether this comes behind that member, which is no longer there, among those of one moment: byte by byte, as the
--- store sorts them. (Lua's own order is that of the server's language.)
-local function behind(member)
-  for i = 1, math.min(#member, #last) do
-    local ours, theirs = member:byte(i), last:byte(i)
-    if ours ~= theirs then return ours > theirs end
-  end
-  return #member > #last
-end
 
 if after then -- behind that member; it may be filed at another moment meanwhile
   gone = tonumber(redis.call('ZSCORE', KEYS[1], last) or -1) ~= after
@@ -28,7 +19,7 @@ local due = redis.call('ZRANGE', KEYS[1], first, first + EXAMINED - 1, 'WITHSCOR
 for i = 1, #due, 2 do
   local member, moment = due[i], due[i + 1]
   if tonumber(moment) > now then break end
-  if member:sub(1, #prefix) == prefix and not (gone and tonumber(moment) == after and not behind(member)) then
+  if member:sub(1, #prefix) == prefix and not (gone and tonumber(moment) == after and not before(last, member)) then
     reply[#reply + 1] = moment
     reply[#reply + 1] = member
   end

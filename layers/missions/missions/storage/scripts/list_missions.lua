@@ -1,12 +1,14 @@
 #!lua flags=no-writes
 -- Which missions a page shows, in one step: a mission that changes its status at that moment is shown once, or not.
 -- Without a name they come by creation time and then id: runs of the index are merged, one for each status, of all
--- missions or of those with the first tag. With a name they come by name, in one run. What else is asked for is looked up.
+-- missions or of those with the first tag. With a name they come by name, in one run. What else is
+-- asked for is looked up.
 -- KEYS: 1 statistics, 2 index
 -- ARGV: 1 how many, 2 'newest' or 'oldest' first, 3 and 4 what the places lie between, 5 the name's beginning or '',
 --       6 the name and place after which the page begins, or '', 7 the statuses, two letters each, 8.. the tags
 -- Replies {moments of the namespace's last changes or '', last mission examined, or '' when all were, mission, ...}; each
 -- is a place, and with a name that and the place.
+-- @include bytes
 
 local EXAMINED = 1000 -- of what has to be looked up a call examines no more, and a page may be short
 local ALL = 6 -- statuses, since PENDING has two kinds of letters
@@ -51,14 +53,9 @@ else
   end
 end
 
--- Lua compares texts as the server's language orders them, and the index goes by bytes; digits are the same in both.
 local function older(one, other)
   if one.moment ~= other.moment then return one.moment < other.moment end
-  local a, b = one.place, other.place
-  for i = 17, math.min(#a, #b) do
-    if a:byte(i) ~= b:byte(i) then return a:byte(i) < b:byte(i) end
-  end
-  return #a < #b
+  return before(one.place, other.place)
 end
 
 -- The run whose next member is the first of all; nil when all are at their end.

@@ -2,8 +2,8 @@
 -- @include move
 
 -- `move` has: mission (see mission_at), its key, log and id, `to` (the new status), `now`, `reason` (JSON or ''), `entry`
--- (of the log), `drafts` (of two events, or ''), `changes` (more facts that change), `durations` (a key, where it may have run),
--- and `successor`: the key, log, id and entry of the next attempt, its drafts, and when it may be claimed.
+-- (of the log), `drafts` (of two events, or ''), `changes` (more facts that change), `durations` (a key, where it may
+-- have run), and `successor`: the key, log, id and entry of the next attempt, its drafts, and when it may be claimed.
 -- Gives the new facts and reason, the outbox entry's id or '', and that of the next attempt's; nil for what is broken.
 local function transition(move)
   local mission, known, to, now = move.mission, move.mission.known, move.to, move.now
