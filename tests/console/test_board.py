@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.console.conftest import Stack
 
@@ -148,6 +148,31 @@ def test_scrolling_shows_every_mission_once_and_those_further_down_are_live(
     expect(column(board, "PENDING").locator(".card", has_text="Mission 2created")).to_have_count(0)
     expect(column(board, "PENDING").locator(".card", has_text="now ▶ RUNNING")).to_have_count(1, timeout=SOON)
     expect(column(board, "RUNNING").locator(".card")).to_contain_text("Mission 2")
+
+
+def test_who_scrolls_on_while_a_list_is_read_loses_no_card(board: Page, stack: Stack, tag: str) -> None:
+    ids = [stack.create(f"Mission {number}", tags=[tag]) for number in range(60)]
+    scroll_to_the_end(board, "PENDING", 60)
+    cards = column(board, "PENDING").locator(".card")
+    expect(cards).to_have_count(60)
+    scroller = column(board, "PENDING").locator(".scroller")
+    scroller.evaluate("each => { each.scrollTop = 0 }")
+    held: list[Route] = []
+    board.route("**/api/missions?*status=PENDING*", lambda route: held.append(route))
+    with board.expect_request("**/api/missions?*status=PENDING*"):
+        stack.create("Another", tags=[tag])
+    scroller.evaluate("each => { each.scrollTop = each.scrollHeight }")
+    column(board, "PENDING").locator(".cards").evaluate("""list => {
+        window.fewest = list.children.length;
+        const look = () => { window.fewest = Math.min(window.fewest, list.children.length); };
+        new MutationObserver(look).observe(list, { childList: true });
+    }""")
+    held.pop().continue_()
+    board.unroute_all()
+    expect(column(board, "PENDING").get_by_role("button", name="1 new")).to_be_visible()
+    assert board.evaluate("window.fewest") == 60
+    stack.move(ids[0], "RUNNING")
+    expect(cards.last).to_contain_text("now ▶ RUNNING")
 
 
 def scroll_to_the_end(page: Page, status: str, count: int) -> None:

@@ -298,24 +298,30 @@ class Column {
     this.seen = counts;
   }
 
+  /** The cards that the reader sees, and a bit, for who scrolls on. */
+  get view() {
+    const bottom = this.scroller.scrollTop + 2 * this.scroller.clientHeight;
+    return [...this.list.children].filter((each) => each.offsetTop < bottom);
+  }
+
   /** Read from the first mission to the last one in view. What is further down is forgotten, and read when it is come to. */
   async read() {
-    const shown = [...this.list.children];
-    const bottom = this.scroller.scrollTop + 2 * this.scroller.clientHeight; // and a bit, for who scrolls on
-    const view = shown.filter((each) => each.offsetTop < bottom);
-    const sought = new Set(view.map((each) => each.dataset.id).filter((each) => this.has(each)));
     const missions = [];
     let next = "";
+    let { view } = this;
+    let sought;
     do {
       const body = await this.page(next, view.length > PAGE ? LONG : PAGE);
       if (this.stopped) return;
       missions.push(...body.missions);
-      for (const each of body.missions) sought.delete(each.id);
       next = body.next_cursor;
+      ({ view } = this); // the reader may have scrolled on meanwhile
+      const known = new Set(missions.map((each) => each.id));
+      sought = view.some(({ dataset: { id } }) => !known.has(id) && this.has(id));
       // Those that left the column are never found, so one page more than was in view is enough
-    } while (next !== null && (missions.length < view.length || (sought.size && missions.length < view.length + LONG)));
+    } while (next !== null && (missions.length < view.length || (sought && missions.length < view.length + LONG)));
     Object.assign(this, { missions, next, begun: true });
-    for (const each of shown.slice(view.length)) {
+    for (const each of [...this.list.children].slice(view.length)) {
       each.remove();
       this.cards.delete(each.dataset.id);
     }
