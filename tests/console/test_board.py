@@ -21,6 +21,16 @@ def names(page: Page, status: str) -> list[str]:
     return list(column(page, status).locator(".card h3").all_inner_texts())
 
 
+def scroll_to_the_end(page: Page, status: str, count: int) -> None:
+    """Scroll on until so many cards are there: pages are read one after the other."""
+    scroller, cards = column(page, status).locator(".scroller"), column(page, status).locator(".card")
+    deadline = time.monotonic() + 30
+    while cards.count() < count and time.monotonic() < deadline:
+        scroller.evaluate("each => { each.scrollTop = each.scrollHeight }")
+        page.wait_for_timeout(200)
+    scroller.evaluate("each => { each.scrollTop = each.scrollHeight }")
+
+
 def test_each_status_has_its_column_with_its_count_and_the_newest_first(
     window: Callable[..., Page], stack: Stack, tag: str
 ) -> None:
@@ -136,12 +146,7 @@ def test_scrolling_shows_every_mission_once_and_those_further_down_are_live(
 ) -> None:
     ids = [stack.create(f"Mission {number}", tags=[tag]) for number in range(60)]
     expect(column(board, "PENDING").locator(".card").first).to_contain_text("Mission 59")
-    scroller = column(board, "PENDING").locator(".scroller")
-    for _ in range(10):
-        scroller.evaluate("each => { each.scrollTop = each.scrollHeight }")
-        if column(board, "PENDING").locator(".card").count() == 60:
-            break
-        board.wait_for_timeout(300)
+    scroll_to_the_end(board, "PENDING", 60)
     expect(column(board, "PENDING").locator(".card h3")).to_have_text([f"Mission {n}" for n in reversed(range(60))])
     expect(column(board, "PENDING").locator(".count")).to_have_text("60")
     stack.move(ids[2], "RUNNING")
@@ -152,8 +157,9 @@ def test_scrolling_shows_every_mission_once_and_those_further_down_are_live(
 
 def test_who_scrolls_on_while_a_list_is_read_loses_no_card(board: Page, stack: Stack, tag: str) -> None:
     ids = [stack.create(f"Mission {number}", tags=[tag]) for number in range(60)]
-    scroll_to_the_end(board, "PENDING", 60)
     cards = column(board, "PENDING").locator(".card")
+    expect(cards.first).to_contain_text("Mission 59")
+    scroll_to_the_end(board, "PENDING", 60)
     expect(cards).to_have_count(60)
     scroller = column(board, "PENDING").locator(".scroller")
     scroller.evaluate("each => { each.scrollTop = 0 }")
@@ -173,15 +179,6 @@ def test_who_scrolls_on_while_a_list_is_read_loses_no_card(board: Page, stack: S
     assert board.evaluate("window.fewest") == 60
     stack.move(ids[0], "RUNNING")
     expect(cards.last).to_contain_text("now ▶ RUNNING")
-
-
-def scroll_to_the_end(page: Page, status: str, count: int) -> None:
-    scroller = column(page, status).locator(".scroller")
-    for _ in range(30):
-        scroller.evaluate("each => { each.scrollTop = each.scrollHeight }")
-        if column(page, status).locator(".card").count() >= count:
-            break
-        page.wait_for_timeout(200)
 
 
 def test_many_that_come_at_once_leave_no_gap_and_no_ghost(board: Page, stack: Stack, tag: str) -> None:
