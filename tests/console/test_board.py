@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from playwright.sync_api import Locator, Page, Route, expect
 
-from tests.console.conftest import Stack
+from tests.console.conftest import Stack, wait_until_read
 
 SOON = 2000  # milliseconds within which a change must be seen
 
@@ -73,7 +73,7 @@ def test_signs_of_life_are_seen_while_a_mission_runs(board: Page, stack: Stack, 
 def test_while_nothing_changes_a_poll_is_one_304(window: Callable[..., Page], stack: Stack, tag: str) -> None:
     stack.create(tags=[tag])  # an empty namespace has no entity tag
     page = window(f"{stack.url}/")
-    expect(page.locator(".column[aria-busy]")).to_have_count(0)
+    wait_until_read(page)
     time.sleep(4)  # what was read at once with the statistics is read again
     answers: list[tuple[str, int]] = []
     page.on("response", lambda answer: answers.append((answer.url.removeprefix(stack.url), answer.status)))
@@ -87,7 +87,7 @@ def test_no_request_is_larger_than_a_page(window: Callable[..., Page], stack: St
     page = window()
     page.on("request", lambda request: asked.append(request.url))
     page.goto(f"{stack.url}/")
-    expect(page.locator(".column[aria-busy]")).to_have_count(0)
+    wait_until_read(page)
     lists = [url for url in asked if "/api/missions?" in url]
     assert len(lists) == 5
     assert all("limit=25" in url for url in lists)

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from benchmarks.recording import load
-from tests.console.conftest import Stack, running
+from tests.console.conftest import Stack, running, wait_until_read
 from tests.console.test_operators import bury
 
 AXE = (Path(__file__).parent / "vendor/axe.min.js").read_text()
@@ -45,7 +45,7 @@ def visit(page: Page, stack: Stack, name: str, mission: str) -> None:
     page.goto(f"{stack.url}/#{addresses.get(name, f'/{name}')}")
     match name:
         case "board" | "filters":
-            expect(page.locator(".column[aria-busy]")).to_have_count(0)
+            wait_until_read(page)
         case "overview":
             expect(page.locator("canvas")).to_have_count(2)
             page.get_by_text("The same as a table").click()
