@@ -239,6 +239,11 @@ def test_a_text_with_half_a_character_is_told_in_words(untouched: Callable[[], N
     assert "name: is not valid Unicode" in answer.body["detail"]
 
 
+def test_half_a_character_in_a_header_is_no_failure_of_ours(untouched: Callable[[], None]) -> None:
+    assert invoke("create_mission", headers={"content-type": "\ud800"}).status == 415
+    assert invoke("list_missions", headers={"if-none-match": '"\ud800"'}).status == 200
+
+
 @pytest.mark.parametrize(
     "moment", ["2026-11-24T12:00:00Z", "2026-11-24t13:00:00.000+01:00", "1795521600", "1.7955216e9"]
 )
@@ -257,6 +262,10 @@ def test_a_caller_who_asks_for_the_statistics_at_the_wrong_path_is_told_the_righ
 
 def test_an_unknown_field_is_called_so(untouched: Callable[[], None]) -> None:
     assert invoke("create_mission", body=mission(nmae="typo")).body["detail"] == "nmae: unknown field"
+
+
+def test_the_least_of_a_moment_is_told_as_a_person_writes_it(untouched: Callable[[], None]) -> None:
+    assert invoke("create_mission", body=mission(deadline=-1)).body["detail"] == "deadline: must be at least 0"
 
 
 @pytest.mark.parametrize(

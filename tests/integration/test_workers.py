@@ -108,7 +108,9 @@ def test_a_sign_of_life_tells_progress_and_the_status(stream: Listener) -> None:
     ("limits", "word"),
     [({"timeout": 1}, "timeout"), ({"heartbeat_timeout": 1}, "heartbeat_timeout"), ({}, "deadline")],
 )
-def test_what_is_overdue_fails_and_says_which_limit_it_was(stream: Listener, limits: dict[str, int], word: str) -> None:
+def test_what_is_overdue_fails_and_says_which_limit_it_was(
+    stream: Listener, limits: dict[str, float], word: str
+) -> None:
     create("a", **(limits or {"deadline": time.time() + 1}))
     claim()
     assert swept().failed == 0
@@ -342,6 +344,12 @@ def test_who_did_it_is_told(stream: Listener) -> None:
     assert invoke("get_log").body["log"][-1]["data"]["actor"] == "arn:aws:iam::1:user/bob"
 
 
+def test_half_a_character_in_a_token_does_not_keep_its_caller_from_writing(stream: Listener) -> None:
+    context = {"requestId": "r", "routeKey": "x", "authorizer": {"jwt": {"claims": {"sub": "al\ud800ice"}}}}
+    assert invoke("create_mission", requestContext=context).status == 201
+    assert {event.meta["actor"] for event in stream.events} == {"al?ice"}
+
+
 @pytest.mark.parametrize(
     ("members", "pointer"),
     [
@@ -437,7 +445,9 @@ def test_a_walk_of_many_that_are_overdue_since_one_moment_ends(stream: Listener,
     redis_client.zadd(due, {f"default {mission_id}": 1703001234000000 for mission_id in ids})
     for mission_id in ids:
         key = Keys("default").mission(mission_id)
-        redis_client.set(key, redis_client.get(key).replace("deadline=4000000000000000", "deadline=1703001234000000"))
+        redis_client.set(
+            key, str(redis_client.get(key)).replace("deadline=4000000000000000", "deadline=1703001234000000")
+        )
     found, query = [], {"overdue": "true", "limit": "200"}
     for _ in range(7):
         page = invoke("list_missions", query=query).body

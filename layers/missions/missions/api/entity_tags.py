@@ -6,7 +6,7 @@ from collections.abc import Set
 from missions.domain.errors import InvalidRequest
 from missions.domain.models import Mission
 
-_TAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\uffff]*)"')  # it may have commas in it
+_TAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\ud7ff\ue000-\uffff]*)"')  # it may have commas in it
 
 
 def etag(mission: Mission) -> str:

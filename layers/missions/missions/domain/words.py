@@ -35,5 +35,8 @@ WORDS = {  # by the type of the error, with its context
 def of(error: ErrorDetails) -> str:
     """What is wrong with the value that this error is about."""
     if error["type"] in WORDS:
-        return WORDS[error["type"]].format_map(error.get("ctx", {}))
+        context = {
+            name: f"{value:g}" if isinstance(value, float) else value for name, value in error.get("ctx", {}).items()
+        }
+        return WORDS[error["type"]].format_map(context)
     return error["msg"].removeprefix("Value error, ")
