@@ -75,7 +75,7 @@ bench: $(INSTALLED) ## Measure against floor, version 1 and specification (QUICK
 lint: $(INSTALLED) ## Check style, types and the templates
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy layers/missions/missions local benchmarks client/missions_client
+	@$(BIN)/mypy functions layers/missions/missions client/missions_client local benchmarks tests
 	@$(BIN)/sam validate  # transforms; --lint alone passes what cannot be transformed
 	@$(BIN)/sam validate --lint
 	@$(BIN)/cfn-lint template.yaml events/workflow.yaml

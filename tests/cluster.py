@@ -237,7 +237,7 @@ def _slots(node: Node) -> set[int]:
 def _ready(node: Node) -> bool:
     replication = node.client.info("replication")
     linked = replication["role"] == "master" or replication["master_link_status"] == "up"
-    return linked and node.client.execute_command("CLUSTER INFO")["cluster_state"] == "ok"
+    return linked and bool(node.client.execute_command("CLUSTER INFO")["cluster_state"] == "ok")
 
 
 @pytest.fixture(scope="session")

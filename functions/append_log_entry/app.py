@@ -1,11 +1,11 @@
 """POST /api/missions/{mission_id}/log: append to a mission's log, and publish mission.log_appended for each entry."""
 
 from missions import api, service
-from missions.domain.models import LogAppend, LogBatch, LogEntry, LoggedBatch
+from missions.domain.models import LogAppend, LogBatch, LogEntry, LoggedBatch, MissionLogEntry
 from pydantic import TypeAdapter
 
 ANSWERS = {201: "Appended"}
-LOG_APPEND = TypeAdapter(LogAppend)
+LOG_APPEND: TypeAdapter[MissionLogEntry | LogBatch] = TypeAdapter(LogAppend)
 
 
 def append_log_entry(request: api.Request) -> api.Response[LogEntry | LoggedBatch]:

@@ -8,7 +8,8 @@ import httpx
 import pytest
 from missions_client import Client, MissionsError, SignInRefused, config
 from missions_client.auth import SigV4
-from missions_client.config import CannotSignIn, Misconfigured, Settings, resolve
+from missions_client.config import Settings, resolve
+from missions_client.errors import CannotSignIn, Misconfigured
 from missions_client.recent import Recent
 
 from tests.client.api import Double, Say

@@ -277,12 +277,15 @@ def test_a_stack_without_a_function_is_told(functions: Functions) -> None:
         aws.Operator("missions-dev", None)
 
 
+REFUSED: Any = {"ResponseMetadata": {"HTTPStatusCode": 403}}
+
+
 @pytest.mark.parametrize(
     ("error", "kind"),
     [
         (exceptions.EndpointConnectionError(endpoint_url="https://sts"), Unreachable),
         (exceptions.ConnectTimeoutError(endpoint_url="https://sts"), Unreachable),
-        (exceptions.ClientError({"ResponseMetadata": {"HTTPStatusCode": 403}}, "AssumeRole"), CannotSignIn),
+        (exceptions.ClientError(REFUSED, "AssumeRole"), CannotSignIn),
         (exceptions.NoCredentialsError(), CannotSignIn),
         (RuntimeError("the refreshed credentials are still expired"), CannotSignIn),
     ],

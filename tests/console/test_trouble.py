@@ -91,8 +91,8 @@ def test_an_api_that_is_away_is_told_and_comes_back_by_itself(board: Page, stack
 
 def test_a_front_that_was_killed_comes_back_for_the_page_too(board: Page, stack: Stack, tag: str) -> None:
     port = int(stack.url.rpartition(":")[2])
-    listening = (each for each in psutil.net_connections("tcp") if each.status == "LISTEN" and each.laddr)
-    (pid,) = {each.pid for each in listening if each.laddr.port == port}
+    listening = (each for each in psutil.net_connections("tcp") if each.status == "LISTEN")
+    (pid,) = {each.pid for each in listening if each.laddr and each.laddr[1] == port}
     front = psutil.Process(pid)
     front.kill()
     front.wait(5)

@@ -30,7 +30,7 @@ def is_moment(value: Any) -> bool:
         with suppress(ValueError):
             value = float(value)
     if isinstance(value, str):
-        return FORMATS.conforms(value, "date-time")
+        return bool(FORMATS.conforms(value, "date-time"))
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 10**10
 
 

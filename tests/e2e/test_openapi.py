@@ -14,7 +14,7 @@ HERE = Path(__file__).parent
 
 
 def test_every_answer_is_as_documented(api: Client) -> None:
-    command = [
+    command: list[str | Path] = [
         Path(sys.executable).with_name("schemathesis"),
         *("--config-file", HERE / "schemathesis.toml"),
         *("run", OPENAPI, "--url", api.url, "--max-examples", "15", "--seed", "1", "--no-color"),

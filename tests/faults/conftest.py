@@ -1,9 +1,10 @@
 """A system of its own for each fault."""
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import astuple
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from missions.storage.link import Link
@@ -15,7 +16,8 @@ from tests.faults.harness import OneServer, start
 
 FAULTS = "fault,operations,acknowledged,answered 503,for (s),slowest (s),lost,events,duplicates,sequences given twice"
 STALLED = "stalled,slowest answer (s)"
-TABLES: dict[str, list[Sequence[str | int | float]]] = {FAULTS: [], STALLED: []}  # rows by their heads
+Row = tuple[str | int | float, ...]
+TABLES: dict[str, list[Row]] = {FAULTS: [], STALLED: []}  # rows by their heads
 
 
 def row(request: pytest.FixtureRequest, table: str, *cells: str | int | float) -> None:
@@ -26,7 +28,7 @@ def row(request: pytest.FixtureRequest, table: str, *cells: str | int | float) -
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     if report.when == "teardown":
         for table, cells in report.user_properties:
-            TABLES[table].append(cells)
+            TABLES[table].append(cast(Row, cells))
 
 
 def _fault(test: str) -> str:
@@ -40,8 +42,8 @@ def a_connection_for_each_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     own = threading.local()
 
     def links(nodes: Nodes) -> dict[Address, Link]:
-        of_thread: dict[Address, Link] = own.__dict__.setdefault(nodes, {})
-        return of_thread
+        of_thread: dict[Any, dict[Address, Link]] = own.__dict__
+        return of_thread.setdefault(nodes, {})
 
     monkeypatch.setattr(Nodes, "_links", property(links, lambda *_: None), raising=False)
 
@@ -81,10 +83,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print the tables that docs/guarantees.md shows."""
     for heads, rows in TABLES.items():
         if rows:
-            table = [heads.split(","), ["---"] * len(heads.split(",")), *map(_cells, sorted(rows))]
+            table = [heads.split(","), ["---"] * len(heads.split(",")), *map(_cells, sorted(rows, key=str))]
             terminalreporter.write_line("\n" + "\n".join(f"| {' | '.join(cells)} |" for cells in table))
 
 
-def _cells(row: Sequence[str | int | float]) -> list[str]:
+def _cells(row: Row) -> list[str]:
     forms = {float: "{:.2f}", int: "{:,}", str: "{}"}
     return [forms[type(each)].format(each) for each in row]

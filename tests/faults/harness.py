@@ -19,7 +19,7 @@ import pytest
 import redis
 from missions import runtime, service, sweeper
 from missions.domain.errors import MissionNotFound, MissionRemoved, MissionsError, StoreUnavailable
-from missions.domain.events import Event
+from missions.domain.events import Event, MissionCreated, MissionStatusChanged
 from missions.domain.models import (
     AllTime,
     Claim,
@@ -423,15 +423,22 @@ def _shift(client: redis.Redis, mission_id: str, namespace: str, seconds: int, *
     client.set(key, " ".join(f"{name}={value}" for name, value in known.items()) + "\n" + rest)
 
 
+def stream(client: redis.Redis, key: str) -> list[tuple[str, dict[str, str]]]:
+    """The entries of a stream: their ids and fields."""
+    found: Any = client.xrange(key)
+    return list(found)
+
+
 def path(events: Iterable[Event]) -> list[str]:
     """The statuses a mission went through, by its events in order."""
-    statuses = []
+    statuses: list[str] = []
     for event in events:
-        if event.type == "mission.created":
-            statuses.append(event.payload.status)
-        elif event.type == "mission.status_changed":
-            assert event.payload.old_status == statuses[-1]
-            statuses.append(event.payload.new_status)
+        match event.payload:
+            case MissionCreated(status=status):
+                statuses.append(status)
+            case MissionStatusChanged(old_status=before, new_status=status):
+                assert before == statuses[-1]
+                statuses.append(status)
     return [str(status) for status in statuses]
 
 

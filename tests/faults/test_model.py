@@ -170,7 +170,7 @@ class Missions(RuleBasedStateMachine):
 
     bus: StrictEventBridge
     system: System
-    namespaces = dict.fromkeys("abc", DEFAULT)  # of each mission
+    namespaces: ClassVar = dict.fromkeys("abc", DEFAULT)  # of each mission
 
     def empty(self) -> None:
         """Begin with a system that nobody used yet."""
@@ -603,6 +603,7 @@ class Missions(RuleBasedStateMachine):
 class OnOneServer(Missions):
     """On one server, which is killed and restarted."""
 
+    system: OneServer
     server: Any
     data: Path
 

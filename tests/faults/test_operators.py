@@ -19,7 +19,7 @@ from missions.storage.keys import partition_of
 from functions.operate_events import app as operate_events
 from local.runtime_client import Context
 from tests.conftest import sample
-from tests.faults.harness import OneServer
+from tests.faults.harness import OneServer, stream
 
 HERE = partition_of("default")
 MOMENT = 1703001234500000
@@ -84,7 +84,8 @@ def test_a_list_is_read_page_by_page_across_partitions(system: OneServer) -> Non
 
 def test_a_list_is_never_larger_than_lambda_can_answer(system: OneServer) -> None:
     bury(system, *(fields('"' * 100_000 + str(n)) for n in range(50)))
-    seen, cursor = 0, {}
+    seen = 0
+    cursor: dict[str, str] = {}
     while True:
         page = ask(action="list", limit=1000, **cursor)
         assert len(json.dumps(page)) < 6_000_000
@@ -125,7 +126,7 @@ def test_what_is_refused_again_is_dead_again_and_unchanged(system: OneServer) ->
     for _ in range(3):
         assert (answer := ask(action="redeliver"))["revived"] == 2
         assert (answer["published"], answer["died"]) == (0, 2)
-    ((_, first), (_, second)) = system.redis.xrange(keys.dead(HERE))
+    ((_, first), (_, second)) = stream(system.redis, keys.dead(HERE))
     assert first["drafts"] == "{"
     assert second | {"error": ""} == broken | {"error": ""}
 
@@ -209,7 +210,8 @@ def test_without_a_bus_nothing_is_revived(system: OneServer) -> None:
 def test_a_page_ends_at_two_megabytes(system: OneServer, read: str) -> None:
     partition = partition_of("default")
     for _ in range(50):
-        system.redis.xadd({"read": keys.outbox, "read_dead": keys.dead}[read](partition), fields("x" * 100_000))
+        entry: dict[Any, Any] = fields("x" * 100_000)
+        system.redis.xadd({"read": keys.outbox, "read_dead": keys.dead}[read](partition), entry)
     page = getattr(runtime.current.outbox, read)(partition, "0-0", 1000)
     assert 15 < len(page.entries) < 25
     assert page.after

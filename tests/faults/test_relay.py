@@ -33,7 +33,7 @@ from local.doubles.eventbridge import StrictEventBridge
 from local.runtime_client import Context
 from tests.cluster import Endpoint, wait_until
 from tests.conftest import fresh_sandbox, sample
-from tests.faults.harness import DEAD, OUTBOX, OneServer, drain, start, work
+from tests.faults.harness import DEAD, OUTBOX, OneServer, drain, start, stream, work
 
 Fields = dict[str, str]  # of an outbox entry
 
@@ -310,7 +310,7 @@ def test_of_an_entry_with_one_broken_event_nothing_is_sent_and_all_is_dead(
     report = invoke()
     assert (report["published"], report["died"], system.redis.xlen(OUTBOX)) == (0, 1, 0)
     assert system.bus.events == []
-    ((_, fields),) = system.redis.xrange(DEAD)
+    ((_, fields),) = stream(system.redis, DEAD)
     assert fields["drafts"] == text
 
 
@@ -335,7 +335,7 @@ def test_partitions_that_are_always_busy_do_not_starve_the_others(
 ) -> None:
     monkeypatch.setattr(relay, "PAGE", 10)
     chance = random.Random(1)
-    monkeypatch.setattr(relay.random, "SystemRandom", lambda: chance)
+    monkeypatch.setattr(random, "SystemRandom", lambda: chance)
     *busy, last = sorted((f"namespace{number}" for number in range(5)), key=partition_of)
     assert len({partition_of(name) for name in (*busy, last)}) == 5
     leave_in_outbox(last)

@@ -331,8 +331,8 @@ def test_valkey_fails_in_the_middle_of_a_sweep_and_of_claims(
             time.sleep(0.5)
         finally:
             over.set()
-        for each in done:
-            each.result()
+        for ended in done:
+            ended.result()
     while sweep().failed:
         pass
     assert len(set(taken)) == len(taken)

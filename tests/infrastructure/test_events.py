@@ -21,7 +21,7 @@ CREATED, CHANGED, LOGGED = PAYLOADS
 
 def details() -> dict[str, Json]:
     """Events of every type, as the service makes them; a change to each status by its name."""
-    found = {name: sample(name)["detail"] for name in PAYLOADS}
+    found: dict[str, Json] = {name: sample(name)["detail"] for name in PAYLOADS}
     running = found.pop(CHANGED)
     for status in ("RUNNING", "COMPLETED", "FAILED", "CANCELLED"):
         found[status] = deepcopy(running)
@@ -133,12 +133,14 @@ def test_a_schema_refuses_what_the_service_never_sends(path: tuple[str, ...], va
 
 
 def schemas_of(name: str) -> Json:
-    return json.loads((SCHEMAS / f"{name}.json").read_text())
+    schema: Json = json.loads((SCHEMAS / f"{name}.json").read_text())
+    return schema
 
 
 def workflow() -> dict[str, Json]:
     template = source("events/workflow.yaml")
-    return Values(template, {}).resolve(template["Resources"])
+    resources: dict[str, Json] = Values(template, {}).resolve(template["Resources"])
+    return resources
 
 
 def test_the_workflow_is_started_by_a_role_that_can_do_nothing_else() -> None:

@@ -44,7 +44,7 @@ def test_a_mission_whose_status_changed_after_the_index_was_read_is_left_out(
     stream: Listener, redis_client: redis.Redis
 ) -> None:
     create(*"abc")
-    record = redis_client.get(KEYS.mission("b"))
+    record = str(redis_client.get(KEYS.mission("b")))
     redis_client.set(KEYS.mission("b"), record.replace("status=PENDING", "status=RUNNING"))
     page = invoke("list_missions", query={"status": "PENDING"}).body
     assert [mission["id"] for mission in page["missions"]] == ["c", "a"]
@@ -102,7 +102,7 @@ def test_a_mission_of_a_wrong_type_or_with_broken_text_is_left_out_of_a_page(
     create(*"abcd")
     redis_client.delete(KEYS.mission("b"))
     redis_client.rpush(KEYS.mission("b"), "x")
-    redis_client.set(KEYS.mission("c"), b"\xff" + redis_client.get(KEYS.mission("c")).encode())
+    redis_client.set(KEYS.mission("c"), b"\xff" + str(redis_client.get(KEYS.mission("c"))).encode())
     page = invoke("list_missions")
     assert (page.status, [mission["id"] for mission in page.body["missions"]]) == (200, ["d", "a"])
     assert invoke("get_mission", mission_id="c").status == 500
@@ -127,7 +127,8 @@ def test_statistics_that_are_broken_refuse_a_write_whole(
 ) -> None:
     create("a")
     stream.events.clear()
-    redis_client.hset(KEYS.stats, mapping=hurt)
+    for name, value in hurt.items():
+        redis_client.hset(KEYS.stats, name, value)
     before = redis_client.get(KEYS.mission("a"))
     assert invoke("update_status", mission_id="a", body={"status": "RUNNING"}).status == 500
     assert (redis_client.get(KEYS.mission("a")), redis_client.llen(KEYS.log("a"))) == (before, 1)
@@ -178,12 +179,12 @@ def test_a_broken_log_entry_is_left_out(stream: Listener, redis_client: redis.Re
 
 def test_a_fact_that_a_later_version_adds_is_kept_by_this_one(stream: Listener, redis_client: redis.Redis) -> None:
     create("a")
-    record = redis_client.get(KEYS.mission("a"))
+    record = str(redis_client.get(KEYS.mission("a")))
     redis_client.set(KEYS.mission("a"), record.replace(" created=", " deadline=17 created=", 1))
     assert invoke("update_status", mission_id="a", body={"status": "RUNNING"}).status == 200
     for _ in range(10):
         assert invoke("append_log_entry", mission_id="a", body={"message": "on"}).status == 201
-    facts, reason, content = redis_client.get(KEYS.mission("a")).split("\n")
+    facts, reason, content = str(redis_client.get(KEYS.mission("a"))).split("\n")
     assert " deadline=17 " in facts
     assert facts.startswith("status=RUNNING version=2 ")
     assert (" sequence=14 " in facts, " logged=12" in facts, reason, content) == (True, True, "", '{"name":"a"}')
@@ -193,7 +194,7 @@ def test_facts_that_need_more_than_the_first_bytes_of_a_record_are_found(
     stream: Listener, redis_client: redis.Redis
 ) -> None:
     create("a")
-    record = redis_client.get(KEYS.mission("a"))
+    record = str(redis_client.get(KEYS.mission("a")))
     redis_client.set(KEYS.mission("a"), f"note={'x' * 1000} {record}")
     assert invoke("append_log_entry", mission_id="a", body={"message": "on"}).status == 201
     assert len(invoke("get_log", mission_id="a").body["log"]) == 2

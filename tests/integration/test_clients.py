@@ -493,7 +493,7 @@ def run(mission_id: str, end: str, redis_client: redis.Redis, milliseconds: int)
     create(mission_id)
     change(mission_id, "RUNNING")
     key = KEYS.mission(mission_id)
-    record = redis_client.get(key)
+    record = str(redis_client.get(key))
     (started,) = re.findall(r" updated=(\d+)", record)
     earlier = int(started) - milliseconds * 1000
     redis_client.set(key, record.replace(f"={started}", f"={earlier}"))

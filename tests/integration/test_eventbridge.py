@@ -12,6 +12,7 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.config import Config
 from botocore.credentials import RefreshableCredentials
 from botocore.exceptions import BotoCoreError, ClientError, NoRegionError
 from missions.aws import Refused
@@ -114,7 +115,7 @@ def test_a_call_is_the_one_that_boto3_makes_to_the_byte(
 )
 def test_an_error_has_the_code_that_boto3_gives_it(asked: Recorder, status: int, answer: bytes) -> None:
     asked.status, asked.answer = status, answer
-    config = boto3.session.Config(retries={"total_max_attempts": 1})
+    config = Config(retries={"total_max_attempts": 1})
     with pytest.raises(ClientError) as theirs:
         boto3.Session().client("events", region_name=REGION, config=config).describe_event_bus(Name="x")
     with pytest.raises(Refused) as ours:
@@ -266,9 +267,10 @@ def test_credentials_that_were_renewed_sign_the_next_call(asked: Recorder) -> No
     good = RefreshableCredentials.create_from_metadata(
         metadata(next(names)), refresh_using=lambda: metadata(next(names)), method="container-role"
     )
-    bus._api._session._credentials = good
+    session: Any = bus._api._session
+    session._credentials = good
     bus.publish([EVENT])
-    good._expiry_time = datetime.now(UTC)
+    vars(good)["_expiry_time"] = datetime.now(UTC)
     bus.publish([EVENT])
     keys = [headers["authorization"].partition("Credential=")[2].partition("/")[0] for _, headers, _ in asked.asked]
     assert keys == ["first", "second"]
@@ -288,7 +290,7 @@ def test_only_a_server_that_is_vouched_for_is_spoken_to(
 
     class Secure(asked.handler()):  # type: ignore[misc]
         def setup(self) -> None:
-            self.request = context.wrap_socket(self.request, server_side=True, do_handshake_on_connect=False)
+            self.request: Any = context.wrap_socket(self.request, server_side=True, do_handshake_on_connect=False)
             super().setup()
 
         def handle(self) -> None:

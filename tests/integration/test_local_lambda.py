@@ -133,7 +133,8 @@ def test_the_caller_has_the_response_before_the_extension_is_done(define: Define
     async def body(local: LocalLambda) -> None:
         started = time.monotonic()
         while not local._pools["f"].sandboxes or not local._pools["f"].sandboxes[0].initialised:
-            local._pools["f"].sandboxes or local._start(local._pools["f"])
+            if not local._pools["f"].sandboxes:
+                local._start(local._pools["f"])
             await asyncio.sleep(0.02)
         started = time.monotonic()
         assert await local.invoke("f", {}) == 0
@@ -423,7 +424,7 @@ def test_when_it_ends_no_process_is_left_and_who_waits_gets_an_error(
 ) -> None:
     monkeypatch.setattr(lambdas, "OF_ONE", 1)
     define("f", SLEEP)
-    callers = []
+    callers: list[asyncio.Task[FunctionError]] = []
 
     async def body(local: LocalLambda) -> None:
         await local.invoke("f", 0)

@@ -3,6 +3,7 @@
 import importlib
 import io
 import json
+import logging
 from collections.abc import Iterator
 
 import pytest
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("valkey")  # a single server is enough
 
 @pytest.fixture
 def output() -> Iterator[io.StringIO]:
-    handler = logger.handlers[0]
+    (handler,) = (each for each in logger.handlers if isinstance(each, logging.StreamHandler))
     logged = io.StringIO()
     before = handler.setStream(logged)
     yield logged

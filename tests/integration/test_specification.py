@@ -4,7 +4,7 @@ from uuid import UUID
 
 import pytest
 from missions import service
-from missions.domain.models import MissionCreate, MissionLogEntry, MissionStatus
+from missions.domain.models import LogLevel, MissionCreate, MissionLogEntry, MissionStatus
 
 from tests.conftest import Listener
 
@@ -49,7 +49,7 @@ def test_mission_log_appended(stream: Listener, sample_mission_create: MissionCr
     mission = service.create_mission(sample_mission_create).value
     stream.events.clear()
 
-    entry = service.append_log_entry(mission.id, MissionLogEntry(level="info", message="Test log message")).value
+    entry = service.append_log_entry(mission.id, MissionLogEntry(level=LogLevel.INFO, message="Test log message")).value
 
     (event,) = stream.of_type("mission.log_appended")
     assert event.target == f"mission_{mission.id}"
@@ -75,7 +75,7 @@ def test_mission_status_transitions(stream: Listener, sample_mission_create: Mis
 def test_mission_charter_compliance(stream: Listener, sample_mission_create: MissionCreate) -> None:
     mission = service.create_mission(sample_mission_create).value
     service.update_status(mission.id, MissionStatus.RUNNING)
-    service.append_log_entry(mission.id, MissionLogEntry(level="info", message="Test"))
+    service.append_log_entry(mission.id, MissionLogEntry(level=LogLevel.INFO, message="Test"))
 
     assert [event.type for event in stream.events] == [
         "mission.log_appended",

@@ -155,8 +155,7 @@ def test_every_metric_that_the_dashboard_shows_is_counted() -> None:
 
 
 def test_an_endpoint_of_s3_costs_nothing() -> None:
-    archived = {"ArchiveBucket": "example-missions", "ArchivePrefixListId": "pl-0a1b2c3d"}
-    assert rows(**archived) == rows()
+    assert rows(ArchiveBucket="example-missions", ArchivePrefixListId="pl-0a1b2c3d") == rows()
 
 
 def test_a_schedule_that_cannot_be_counted_is_named() -> None:

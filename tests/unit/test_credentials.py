@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 import threading
 import time
 import traceback
@@ -80,12 +81,14 @@ def test_a_token_is_what_botocore_signs_for_elasticache(
 ) -> None:
     monkeypatch.setitem(AUTH_TYPE_MAPS, "v4-query", SigV4QueryAuth)  # not the C one, which has a clock of its own
     session = Session()
+    credentials = session.get_credentials()
+    assert credentials
     signer = RequestSigner(
         ServiceId("elasticache"),
         "eu-central-1",
         "elasticache",
         "v4",
-        session.get_credentials(),
+        credentials,
         session.get_component("event_emitter"),
     )
     kind = "&ResourceType=ServerlessCache" if serverless else ""
@@ -366,7 +369,7 @@ def test_a_store_with_a_user_signs_in_with_iam_over_tls(monkeypatch: pytest.Monk
 @pytest.fixture
 def output() -> Iterator[io.StringIO]:
     """What is logged, as CloudWatch gets it."""
-    handler = logger.handlers[0]
+    (handler,) = (each for each in logger.handlers if isinstance(each, logging.StreamHandler))
     logged = io.StringIO()
     before = handler.setStream(logged)
     yield logged

@@ -40,7 +40,7 @@ def respond_unless_known(request: Request, mission: Mission) -> Response[Any]:
     return respond(200, mission)
 
 
-def respond_nothing() -> Response[None]:
+def respond_nothing() -> Response[Any]:
     """Answer that it was done, or that there is nothing."""
     return Response(204, "", {})
 
