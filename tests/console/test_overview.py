@@ -38,7 +38,7 @@ def test_its_figures_follow_what_happens(window: Callable[..., Page], stack: Sta
     expect(page.locator(".figures dd").first).not_to_be_empty()
     before = int(figure(page, "Missions").replace(",", ""))
     stack.create()
-    expect(page.locator(".figures dd").first).to_have_text(f"{before + 1:,}", timeout=2000)
+    expect(page.locator(".figures dd").first).to_have_text(f"{before + 1:,}")
 
 
 def test_what_runs_longest_comes_first(window: Callable[..., Page], stack: Stack) -> None:

@@ -1,6 +1,5 @@
-"""For everybody: screen readers, keyboards, small windows, dark rooms; and fast with many missions."""
+"""For everybody: screen readers, keyboards, small windows, dark rooms; and small with many missions."""
 
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -133,14 +132,15 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield stack
 
 
-def test_the_first_board_comes_within_a_second_with_many_missions(window: Callable[..., Page], full: Stack) -> None:
-    window(f"{full.url}/").wait_for_selector(".card")  # the browser has started, and the functions
-    times = []
-    for _ in range(3):
-        page = window()
-        began = time.monotonic()
-        page.goto(f"{full.url}/", wait_until="commit")
-        expect(page.locator(".pending .card")).to_have_count(25)
-        expect(page.locator(".pending .count")).to_have_text(f"{MANY:,}")
-        times.append(time.monotonic() - began)
-    assert min(times) < 1
+def test_the_first_board_of_many_missions_is_six_small_answers(window: Callable[..., Page], full: Stack) -> None:
+    sizes: dict[str, int] = {}
+    page = window()
+    page.on("requestfinished", lambda each: sizes.update({each.url: each.sizes()["responseBodySize"]}))
+    page.goto(f"{full.url}/")
+    expect(page.locator(".pending .card")).to_have_count(25)
+    expect(page.locator(".pending .count")).to_have_text(f"{MANY:,}")
+    wait_until_read(page)
+    lists = [size for url, size in sizes.items() if "/api/missions?" in url]
+    others = [size for url, size in sizes.items() if "/api/missions/" in url]
+    assert (len(lists), len(others)) == (5, 1)
+    assert 1000 < sum(lists) + sum(others) < 50_000  # bytes
