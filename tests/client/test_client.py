@@ -173,7 +173,7 @@ class TestRepeats:
         double.will(Say(503, {"code": "store_unavailable"}, {"Retry-After": "1"}))
         begun = time.monotonic()
         impatient.get("job")
-        assert 1 <= time.monotonic() - begun < 2
+        assert 1 <= time.monotonic() - begun < 5
 
     def test_it_gives_up_when_retry_after_is_too_long(self, double: Double, impatient: Client) -> None:
         double.will(Say(429, {"message": "Too Many Requests"}, {"Retry-After": "3600"}))

