@@ -83,7 +83,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print the tables that docs/guarantees.md shows."""
     for heads, rows in TABLES.items():
         if rows:
-            table = [heads.split(","), ["---"] * len(heads.split(",")), *map(_cells, sorted(rows, key=str))]
+            table = [
+                heads.split(","),
+                ["---"] * len(heads.split(",")),
+                *map(_cells, sorted(rows, key=lambda row: str(row[0]))),
+            ]
             terminalreporter.write_line("\n" + "\n".join(f"| {' | '.join(cells)} |" for cells in table))
 
 

@@ -68,7 +68,7 @@ export function show(main, { query }) {
     const none = mine.every((each) => !each.missions.length && each.next === null);
     say(empty, !none ? "" : counts.total ? "No mission matches this filter." : "There are no missions yet. POST /api/missions creates one.");
     for (const each of mine) each.fill();
-    if (back) restore();
+    if (back) await restore();
   }
 
   /** Show what the reader saw before another page was looked at. */
@@ -347,7 +347,8 @@ class Column {
     this.reading = true;
     try {
       const body = await this.page(cursor, PAGE);
-      if (this.stopped || this.next !== cursor) return false; // it was read anew meanwhile
+      if (this.stopped) return false;
+      if (this.next !== cursor) return true; // it was read anew meanwhile
       const known = new Set(this.missions.map((each) => each.id));
       this.missions.push(...body.missions.filter((each) => !known.has(each.id)));
       this.next = body.next_cursor;

@@ -138,8 +138,8 @@ def actor(request: Request) -> str | None:
     """The caller: the principal of IAM, or the subject of the token; None where nobody signs in."""
     signed, token = request.authorizer.get("iam") or {}, (request.authorizer.get("jwt") or {}).get("claims") or {}
     found = signed.get("userArn") or token.get("sub")
-    # An issuer may put half of a character into its token; it must not end every write of this caller.
-    return str(found)[:MAX_ACTOR].encode(errors="replace").decode() if found else None
+    # An issuer may put half of a character into its token; it must not make every write of this caller fail.
+    return str(found).encode(errors="backslashreplace").decode()[:MAX_ACTOR] if found else None
 
 
 def _json(request: Request) -> Any:

@@ -36,7 +36,8 @@ def of(error: ErrorDetails) -> str:
     """What is wrong with the value that this error is about."""
     if error["type"] in WORDS:
         context = {
-            name: f"{value:g}" if isinstance(value, float) else value for name, value in error.get("ctx", {}).items()
+            name: int(value) if isinstance(value, float) and value.is_integer() else value
+            for name, value in error.get("ctx", {}).items()
         }
         return WORDS[error["type"]].format_map(context)
     return error["msg"].removeprefix("Value error, ")
