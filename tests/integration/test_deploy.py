@@ -4,7 +4,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -79,9 +79,9 @@ class Cloud:
     def deny(self, service: str, operation: str, code: str = "AccessDeniedException") -> None:
         self.stub(service).add_client_error(operation, code)
 
-    def answers(self, present: Mapping[str, str] | None = None, /, **given: str) -> list[Answer]:
+    def answers(self, present: dict[str, str] | None = None, /, **given: str) -> list[Answer]:
         account = Account(self.client, REGION, lambda more="": f"make deploy {more}".strip())
-        return list(account.answers(Values(template(), given), dict(present or {})))
+        return list(account.answers(Values(template(), given), present or {}))
 
 
 @pytest.fixture(scope="module")

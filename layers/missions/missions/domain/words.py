@@ -6,7 +6,7 @@ from missions.domain.fields import MAX_DEPTH
 
 WORDS = {  # by the type of the error, with its context
     "enum": "must be {expected}",
-    "greater_than_equal": "must be at least {ge}",
+    "greater_than_equal": "must be at least {ge:g}",
     "less_than": "must be less than {lt}",
     "less_than_equal": "must be at most {le}",
     "int_from_float": "must be a whole number",
@@ -35,9 +35,5 @@ WORDS = {  # by the type of the error, with its context
 def of(error: ErrorDetails) -> str:
     """What is wrong with the value that this error is about."""
     if error["type"] in WORDS:
-        context = {
-            name: int(value) if isinstance(value, float) and value.is_integer() else value
-            for name, value in error.get("ctx", {}).items()
-        }
-        return WORDS[error["type"]].format_map(context)
+        return WORDS[error["type"]].format_map(error.get("ctx", {}))
     return error["msg"].removeprefix("Value error, ")
